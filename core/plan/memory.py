@@ -90,6 +90,7 @@ class Workload:
     trained_bytes: float = 2.0  # of trained numbers, and of their gradients
     optimizer_bytes: float = 4.0  # for each trained number
     transient_bytes: float = 0.0  # the same, only during the optimizer's step
+    slice_bytes: float = 0.0  # what that step holds of one weight at a time
     accumulates: bool = True  # gradients of earlier batches exist when a batch begins
     checkpointing: bool = False
     chunked_loss: bool = True
@@ -137,7 +138,7 @@ def parts(work: Workload) -> tuple[Part, ...]:
         gradients *= 2  # the buckets that DDP reduces are a second copy
     if not work.accumulates:  # gradients appear as activations go: the higher of both is the peak
         gradients = max(0.0, gradients - passing)
-    step = max(0.0, moving.numbers * work.transient_bytes - passing)
+    step = max(0.0, moving.numbers * work.transient_bytes + work.slice_bytes - passing)
     unpacked = 0.0
     if work.linear_bytes is not None:
         widest = max((linear.inputs * linear.outputs for linear in shape.linears), default=0)

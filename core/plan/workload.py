@@ -20,7 +20,7 @@ from finetop.core.plan.trainable import trained
 from finetop.core.plugins import METHODS
 from finetop.core.recipe import number_format, protections as recipe_protections
 from finetop.core.recipe.length import packs
-from finetop.core.recipe.master import held_in, optimizer_bytes
+from finetop.core.recipe.master import SLICE, SLICE_BYTES, Held, held_in, optimizer_bytes
 from finetop.core.recipe.parallel import way_of
 from finetop.core.recipe.protections import Problem, Sizes
 from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
@@ -62,7 +62,8 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     size, flash = NUMBER_BYTES[dtype], on_gpu and machine.has_bfloat16
     is_beside = bool(moving.beside)
     is_divided = way_of(recipe, max(1, ranks)) == "fsdp"
-    master = not is_divided and is_master(recipe, shape, moving, dtype, machine)
+    held_weights = None if is_divided else weights_held(recipe, shape, moving, dtype, machine)
+    master = held_weights == "float32"
     moving_bytes = 4.0 if is_beside or is_divided or master else size  # PEFT makes adapters in float32
     longest = recipe.data.max_tokens
     if known.lengths is not None and known.lengths.longest and not packs(recipe):
@@ -89,6 +90,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         unpacked_bytes=held_as.unpacked_bytes,
         trained_bytes=moving_bytes,
         optimizer_bytes=optimizer_bytes(train, moving_bytes, moving.wide / max(1, moving.numbers)),
+        slice_bytes=SLICE_BYTES * min(SLICE, moving.numbers) if held_weights == "stochastic" else 0.0,
         accumulates=train.grad_accumulation > 1,
         checkpointing=checkpoints(recipe),
         chunked_loss=not extras.whole_logits,
@@ -111,14 +113,13 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     )
 
 
-def is_master(recipe: Recipe, shape: Shape, moving: Trained, dtype: str, machine: Machine) -> bool:
-    """Return whether the model's own weights are held in float32 for 16-bit arithmetic, as in core/train/master.py."""
+def weights_held(recipe: Recipe, shape: Shape, moving: Trained, dtype: str, machine: Machine) -> Held | None:
+    """Return how the model's own trained weights are held for 16-bit arithmetic; None if there is no choice."""
     if dtype == "float32" or moving.beside or METHODS.load(recipe.method.name).keeps_base:
-        return False
+        return None
     still, wide = max(0, shape.parameters - moving.numbers), moving.wide / max(1, moving.numbers)
     memory, in_float16 = capacity_of(recipe, machine), dtype == "float16"
-    held = held_in(recipe.train, 2.0, moving.numbers, still, memory, wide, in_float16=in_float16)
-    return held == "float32"
+    return held_in(recipe.train, 2.0, moving.numbers, still, memory, wide, in_float16=in_float16)
 
 
 def mask_cells(

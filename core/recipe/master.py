@@ -22,6 +22,10 @@ STATES_32BIT = 8.0
 SMALLEST_8BIT = 4096  # parameters of a tensor
 SHARE = 0.85  # of the memory for weights, gradients and optimizer states; the rest is for activations
 FLOAT32 = 4.0
+# Stochastic rounding computes in float32 on so many numbers of a weight at a time: an embedding of 128k words by 4,096
+# would take 11.7 GiB at once, and takes 384 MiB.
+SLICE = 1 << 24
+SLICE_BYTES = 24.0  # for each of them
 
 
 def optimizer_bytes(train: Train, held: float, wide: float = 0.0) -> float:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from finetop.core.recipe.master import SLICE
+
 LOST_BITS = 16  # of float32's 32 bits, those that bfloat16 lacks
 
 
@@ -52,16 +54,28 @@ class StochasticAdamW(Optimizer):  # type: ignore[misc]  # the library is untype
             state["exp_avg"] = torch.zeros_like(weight)
             state["exp_avg_sq"] = torch.zeros_like(weight)
         state["step"] += 1
-        first, second = group["betas"]
-        gradient = weight.grad.float()
-        mean = state["exp_avg"].float().lerp_(gradient, 1 - first)
-        square = state["exp_avg_sq"].float().mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        unbiased = math.sqrt(1 - second ** state["step"])
-        length = square.sqrt().div_(unbiased).add_(group["eps"])
-        moved = weight.float().mul_(1 - group["lr"] * group["weight_decay"])
-        moved.addcdiv_(mean, length, value=-group["lr"] / (1 - first ** state["step"]))
-        for held, exact in ((state["exp_avg"], mean), (state["exp_avg_sq"], square), (weight, moved)):
-            put_rounded(held, exact)
+        tensors = weight, weight.grad, state["exp_avg"], state["exp_avg_sq"]
+        if not all(tensor.is_contiguous() for tensor in tensors):
+            _move_piece(*tensors, state["step"], group)
+            return
+        pieces = (tensor.view(-1).split(SLICE) for tensor in tensors)
+        for part, slope, first, second in zip(*pieces, strict=True):
+            _move_piece(part, slope, first, second, state["step"], group)
+
+
+def _move_piece(
+    weight: Tensor, slope: Tensor, first: Tensor, second: Tensor, step: int, group: dict[str, Any]
+) -> None:
+    """Move a part of a weight. In float32 there are six numbers of 4 bytes for each of its numbers."""
+    keep, keep_square = group["betas"]
+    gradient = slope.float()
+    mean = first.float().lerp_(gradient, 1 - keep)
+    square = second.float().mul_(keep_square).addcmul_(gradient, gradient, value=1 - keep_square)
+    length = square.sqrt().div_(math.sqrt(1 - keep_square**step)).add_(group["eps"])
+    moved = weight.float().mul_(1 - group["lr"] * group["weight_decay"])
+    moved.addcdiv_(mean, length, value=-group["lr"] / (1 - keep**step))
+    for held, exact in ((first, mean), (second, square), (weight, moved)):
+        put_rounded(held, exact)
 
 
 def make(trainer: Any) -> StochasticAdamW:

@@ -18,6 +18,7 @@ from finetop.core.plan.shape import read_shape
 from finetop.core.plan.workload import Known, refusals
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe.master import SLICE, SLICE_BYTES
 from finetop.core.train import objectives
 
 SHORT = Known(lengths=Lengths(rows=1000, eval_rows=100, tokens=200_000, longest=512, how="counted"))
@@ -45,6 +46,17 @@ def test_what_does_not_fit_says_what_would_and_tight_is_between_the_estimate_and
         assert estimate(recipe(), llama_8b, replace(card, memory=memory), SHORT).verdict == verdict
     limited = recipe("lora", "budget.memory_gib=8")
     assert estimate(limited, llama_8b, card, SHORT).capacity == 8 * 2**30
+
+
+def test_stochastic_rounding_counts_the_slice_that_a_step_holds_in_float32(llama_8b, card):
+    few_words = {**llama_8b, "vocab_size": 1000, "num_hidden_layers": 2}
+    short = replace(SHORT, lengths=replace(SHORT.lengths, longest=8, longest_kept=8))
+
+    def optimizer(way):
+        plan = estimate(recipe("full", "train.batch_size=1", f"train.master={way}"), few_words, card, short)
+        return size_of(plan, "optimizer")
+
+    assert 0.8 * SLICE * SLICE_BYTES < optimizer("stochastic") - optimizer("nearest") < SLICE * SLICE_BYTES
 
 
 def test_the_cheapest_change_comes_first(llama_8b, card):

@@ -44,6 +44,8 @@ def test_adalora_keeps_three_sums_and_an_optimizer_that_copies_counts_where_acti
     small = replace(work, batch_size=1, sequence=8, transient_bytes=2.0)
     passing = part(small, "activations") + part(small, "logits")
     assert part(small, "optimizer") == pytest.approx(6 * work.shape.parameters - passing)
+    rounded = replace(small, slice_bytes=9e9)
+    assert part(rounded, "optimizer") == part(small, "optimizer") + 9e9
 
 
 def test_weights_in_four_bits_leave_embeddings_and_head_whole(work):

@@ -4,12 +4,13 @@ import msgspec
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM
 
 from finetop.core.errors import BadInput
 from finetop.core.recipe.load import resolve_text
 from finetop.core.recipe.master import float32_bytes, held_in
-from finetop.core.train import master
+from finetop.core.train import master, stochastic_adamw
 from finetop.core.train.stochastic_adamw import StochasticAdamW, put_rounded
 
 RECIPE = "recipe: 1\nname: a\nmethod: {name: full}\nobjective: {name: sft}\n"
@@ -59,6 +60,33 @@ def test_its_steps_are_those_of_adamw_where_nothing_is_rounded():
             weight.grad = gradient.clone()
             optimizer.step()
     assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+class Widest(TorchDispatchMode):
+    """Notes the most numbers that a float32 result has."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float32:
+            self.numbers = max(self.numbers, result.numel())
+        return result
+
+
+def test_a_step_holds_a_slice_of_a_weight_in_float32_and_each_slice_moves(monkeypatch):
+    monkeypatch.setattr(stochastic_adamw, "SLICE", 100)
+    start = torch.randn(40, 7).bfloat16()
+    weight = torch.nn.Parameter(start.clone())
+    weight.grad = torch.ones_like(start)
+    with Widest() as widest:
+        StochasticAdamW([weight], lr=0.5).step()
+    assert widest.numbers == 100
+    assert torch.allclose(weight.float(), start.float() - 0.5, atol=0.04)
+    across = torch.nn.Parameter(start.clone().t())  # its numbers are not in one row
+    across.grad = torch.ones_like(start.t())
+    StochasticAdamW([across], lr=0.5).step()
+    assert torch.allclose(across.float(), start.float().t() - 0.5, atol=0.04)
 
 
 def test_at_the_recipe_s_own_rate_weights_move_only_by_chance_or_in_float32():
