@@ -79,10 +79,10 @@ def given_to(verb: Verb) -> tuple[Callable[..., Any], ...]:
 
 
 def judge_exported(*of: Any) -> Any:
-    """Judge exported files: see core/check/exported.py, which imports torch."""
+    """Prepare to judge exported files: see core/check/exported.py, which imports torch."""
     from finetop.core.check import exported
 
-    return exported.judge(*of)
+    return exported.prepare(*of)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ wrong OK among them stays alpha.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import msgspec
 from finetop.core.check import run_check as checking
 from finetop.core.check.context import CheckContext, open_context
 from finetop.core.check.job import with_settings
-from finetop.core.check.model_pair import open_pair, put_away
+from finetop.core.check.model_pair import ModelPair, open_pair, put_away
 from finetop.core.check.run_check import BaseScores
 from finetop.core.check.scoring import llama_cpp, target
 from finetop.core.check.scoring.batch_plan import BatchPlan
@@ -37,6 +39,7 @@ from finetop.core.check.statistics.item_order import Key
 from finetop.core.check.statistics.verdict import CheckPlan
 from finetop.core.models import resolve
 from finetop.core.models.export.export import ExportRequest
+from finetop.core.models.export.gguf_verdicts import Ask
 from finetop.core.models.llama_cpp.model import Model, open_model
 from finetop.core.protocol.check_result import CheckResult, Metric, worst_first
 from finetop.core.protocol.events import ItemScore, Phase
@@ -57,11 +60,11 @@ class Trial:
     plan: CheckPlan
 
 
-def judge(
-    request: ExportRequest, files: Mapping[str, Path], home: Home, events: EventLog
-) -> list[ExportVerdict]:
-    """Ask each file (number format -> place) the items of the run's check. Return their verdicts in order."""
-    began = time.monotonic()
+def prepare(request: ExportRequest, home: Home, events: EventLog) -> Ask:
+    """Read the run's check, and return what asks files its items; on a GPU, after the tuned model's part of it.
+
+    The GPU is free then, while llama.cpp computes on the CPU for a long time; on a CPU nothing is scored in advance.
+    """
     recipe = with_settings(request.recipe, dict(request.general or {}))
     events.write(Phase("reading the check's items"))
     base = resolve.resolve_model(recipe.model, home, events)
@@ -70,16 +73,56 @@ def judge(
         pair.change = request.remedy.change(base, request.checkpoint)
     context = replace(open_context(recipe, pair, home, events), reports_scores=False)
 
-    def judge_under(plan: BatchPlan) -> list[ExportVerdict]:
-        trial = open_trial(context, plan, len(files))
-        total = len(trial.plan.order)
-        print(f"asking each file up to {total:,} items of {context.suite.name}", flush=True)
-        return [judge_file(trial, quant, file) for quant, file in files.items()]
+    def opened(plan: BatchPlan) -> Trial:
+        return open_trial(context, plan, len(request.quants))
 
+    def opened_and_scored(plan: BatchPlan) -> Trial:
+        trial = opened(plan)
+        score_rest(trial)
+        return trial
+
+    def judge(files: Mapping[str, Path]) -> list[ExportVerdict]:
+        with closed(pair):
+            return checking.in_smaller_batches(context, lambda plan: judge_files(opened(plan), files))
+
+    if not on_gpu(request.device):
+        return judge
+    with closed(pair):
+        return partial(judge_files, checking.in_smaller_batches(context, opened_and_scored))
+
+
+@contextmanager
+def closed(pair: ModelPair) -> Iterator[None]:
+    """Drop the loaded models after the block."""
     try:
-        verdicts = checking.in_smaller_batches(context, judge_under)
+        yield
     finally:
         put_away(pair)
+
+
+def on_gpu(device: str) -> bool:
+    return device.startswith("cuda")
+
+
+def score_rest(trial: Trial) -> None:
+    """Score all items that the tuned model was not asked yet: any of them may be asked of a file."""
+    pace, total = Pace(), len(trial.plan.order)
+
+    def report() -> None:
+        scored = sum(item.key in trial.tuned.scores for item in trial.plan.order)
+        report_phase(
+            trial.context, "scoring what files are compared with", scored, total, pace, total - scored
+        )
+
+    with with_model(trial.context, trial.tuned) as now:
+        score_missing(trial.context, now, trial.plan.order, pace, report)
+
+
+def judge_files(trial: Trial, files: Mapping[str, Path]) -> list[ExportVerdict]:
+    """Ask each file (number format -> place) the items of the run's check. Return their verdicts in order."""
+    began = time.monotonic()
+    print(f"asking each file up to {len(trial.plan.order):,} items of {trial.context.suite.name}", flush=True)
+    verdicts = [judge_file(trial, quant, file) for quant, file in files.items()]
     print(f"asked in {time.monotonic() - began:.0f} s", flush=True)
     return verdicts
 

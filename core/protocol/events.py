@@ -58,6 +58,7 @@ class Phase(msgspec.Struct, tag="phase", frozen=True):
     left_s: Value | None = None  # of training and of a check: until the whole is done; of others: the phase
     spent_s: Value | None = None  # in training: how long the run has been trained, by all its jobs
     per_s: Value | None = None  # units a second
+    releases_gpu: bool = False  # from here on it computes on the CPU alone: others may have its GPU
 
 
 class Planned(msgspec.Struct, tag="planned", frozen=True):

@@ -168,6 +168,9 @@ class Before(msgspec.Struct, frozen=True):
     model: str = ""  # the model shown in lists
 
 
+RELEASED_GIB = 0.0  # the share of a job that is done with its GPU
+
+
 class Share(msgspec.Struct, frozen=True):
     """A job's share of one GPU."""
 

@@ -51,6 +51,7 @@ class Batch:
     step: int = 0
     started: events.Started | None = None
     phase: events.Phase | None = None
+    releases_gpu: bool = False
     planned: events.Planned | None = None
     numbers_from: NumbersFrom | None = None
     first_row: events.FirstRow | None = None
@@ -178,8 +179,10 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
             left_s = None if batch.phase is None else batch.phase.left_s
             event = msgspec.structs.replace(event, left_s=left_s)
         batch.phase = event
+        batch.releases_gpu = batch.releases_gpu or event.releases_gpu
     elif isinstance(event, events.Started):
         batch.started, batch.best, batch.ended = event, None, None  # best and end belong to an attempt
+        batch.releases_gpu = False
         for table in ("data_reports", "data_sources"):  # it reads its data again
             batch.rows.pop(table, None)
     elif isinstance(event, events.Planned):

@@ -20,6 +20,7 @@ from finetop.core.store import (
     checks,
     data_versions,
     exports,
+    jobs,
     notices,
     recipe_settings,
     remedies,
@@ -231,6 +232,8 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
     if (started := batch.started) is not None:
         device, versions = f"{started.device} {started.dtype}", json_text(started.versions)
         update(connection, "jobs", job_id, device=device, versions=versions, ended_word=None)
+    if batch.releases_gpu:
+        jobs.release_gpus(connection, job_id)
     if batch.planned is not None:
         planned = msgspec.structs.asdict(batch.planned)
         dtype = planned.pop("dtype")  # the rest are numbers

@@ -126,6 +126,14 @@ def events_taken(connection: Connection, job_id: int) -> int:
     return int(one_value(connection, "SELECT last_n FROM jobs WHERE id = ?", [job_id]))
 
 
+def release_gpus(connection: Connection, job_id: int) -> None:
+    """Leave the memory of a job's GPUs to others; it stays listed on them, with what its process still holds."""
+    query = "SELECT gpus FROM jobs WHERE id = ?"
+    shares = _shares.decode(one_value(connection, query, [job_id]))
+    released = [msgspec.structs.replace(share, gib=data.RELEASED_GIB) for share in shares]
+    update(connection, "jobs", job_id, gpus=json_text(released))
+
+
 def begin_attempt(connection: Connection, job_id: int, gpus: Sequence[data.Share] = ()) -> int:
     """Start a new attempt on these GPUs, clearing the outcome of the last one. Return its number."""
     number = 1 + int(one_value(connection, "SELECT attempt FROM jobs WHERE id = ?", [job_id]))

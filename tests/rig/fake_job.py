@@ -115,7 +115,8 @@ def main() -> int:
                 log.write(events.Alarm(kind, step, f"{kind} at step {step}", is_over))
             if step == plan.get("tells"):
                 tell_all(log, step, spec.args)
-            log.write(events.Phase("training", step, steps, "steps", 1.0))
+            is_done = step == plan.get("releases")  # with its GPU
+            log.write(events.Phase("training", step, steps, "steps", 1.0, releases_gpu=is_done))
             if step in plan.get("saved", ()) or step % plan.get("saves_every", STEPS) == 0:
                 save(log, folder, step)
             if stopping:

@@ -19,7 +19,7 @@ from finetop.core.models.export.export import ExportRequest
 from finetop.core.models.export.gguf_log import line_of
 from finetop.core.models.export.gguf_verdicts import Judge, Judged
 from finetop.core.models.gguf import token_proof, writer
-from finetop.core.models.gguf.convert import Converted, convert, lines_of
+from finetop.core.models.gguf.convert import Converted, lines_of, prove_and_quantize, write_whole
 from finetop.core.models.llama_cpp import model as llama_cpp
 from finetop.core.models.llama_cpp.quants import MOST_BYTES, QUANTS
 from finetop.core.models.resolved import ResolvedModel
@@ -60,13 +60,15 @@ def export_gguf(
         tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))
         source = writer.source_of(folder, config, tokenizer, name, pre)
         assert text  # whole.export refuses to go on without
-        converted = convert(source, folder, aside, request.quants, text, request.device, events)
+        asked = write_whole(source, folder, aside, text, request.device, events)
+        ask = gguf_verdicts.prepared(request, home, events, judge)  # its part of the GPU's work
+        converted = prove_and_quantize(source, folder, aside, request.quants, asked, events)
         trained_bytes = sum(file.stat().st_size for file in weight_files(folder))
         shutil.rmtree(folder)
         facts = {**whole.facts_of(request, base), "dtype": written}
         save.note(aside, {**facts, **converted.plain})
         require_proven(request, converted, aside)
-        verdicts = gguf_verdicts.verdicts_of(request, converted, aside, home, events, judge)
+        verdicts = gguf_verdicts.verdicts_of(converted, aside, ask)
         judged = gguf_verdicts.judged(request, converted, aside, trained_bytes, verdicts)
         of_files = with_verdicts(converted.plain, judged)
         save.note(aside, {**facts, **of_files})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -15,8 +16,9 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.wording import exports
 
-# request, files by number format, home, events -> their verdicts in order: core/check/exported.py
-Judge: TypeAlias = Callable[[ExportRequest, Mapping[str, Path], Home, EventLog], Sequence[ExportVerdict]]
+Ask: TypeAlias = Callable[[Mapping[str, Path]], Sequence[ExportVerdict]]  # files by number format -> verdicts
+# Prepares to ask files, and does all that needs a GPU: core/check/exported.py
+Judge: TypeAlias = Callable[[ExportRequest, Home, EventLog], Ask]
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,27 @@ class Judged:
         return [words for file in self.files for words in (exports.line(file), f"  {exports.beside(file)}")]
 
 
-def verdicts_of(
-    request: ExportRequest,
-    converted: Converted,
-    aside: Path,
-    home: Home,
-    events: EventLog,
-    judge: Judge | None,
-) -> Sequence[ExportVerdict | None]:
-    """Judge the files in `aside`; None for each if they aren't to be asked. Raises FinetopError if they can't be."""
+def prepared(request: ExportRequest, home: Home, events: EventLog, judge: Judge | None) -> Ask | None:
+    """Prepare to ask the files the items of the check; None if they aren't to be asked. Raises FinetopError."""
     if request.general is None or judge is None:
+        return None
+    with asking():
+        return judge(request, home, events)
+
+
+def verdicts_of(converted: Converted, aside: Path, ask: Ask | None) -> Sequence[ExportVerdict | None]:
+    """Judge the files in `aside`; None for each if they aren't to be asked. Raises FinetopError if they can't be."""
+    if ask is None:
         return [None for _ in converted.files]
+    with asking():
+        return ask({file.quant: aside / file.name for file in converted.files})
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Name what could not be done in the block's FinetopError, and how to do without."""
     try:
-        return judge(request, {file.quant: aside / file.name for file in converted.files}, home, events)
+        yield
     except FinetopError as error:
         hint = f"{error.hint} To export without: --no-check.".strip()
         message = f"the files can't be asked the items of the check: {error.message}"

@@ -96,12 +96,30 @@ def convert(
 
     The caller decides what to do about faults. Raises BadInput for what can't be written.
     """
-    whole = aside / f"{source.name}-f32.gguf"
+    asked = write_whole(source, folder, aside, text, device, events)
+    return prove_and_quantize(source, folder, aside, quants, asked, events)
+
+
+def write_whole(
+    source: Source, folder: Path, aside: Path, text: str, device: str, events: EventLog
+) -> Reference:
+    """Write a model's folder into `aside` in float32, and return what transformers says, on the device."""
     events.write(Phase("writing GGUF in float32"))
-    writer.write(source, folder, whole)
-    asked = ask_transformers(source, folder, text, aside / "reference", device, events)
+    writer.write(source, folder, aside / whole_name(source))
+    return ask_transformers(source, folder, text, aside / "reference", device, events)
+
+
+def whole_name(source: Source) -> str:
+    return f"{source.name}-f32.gguf"
+
+
+def prove_and_quantize(
+    source: Source, folder: Path, aside: Path, quants: Sequence[str], asked: Reference, events: EventLog
+) -> Converted:
+    """Prove the float32 file in `aside`, and write it in these formats; from here on the CPU alone computes."""
+    whole = aside / whole_name(source)
     try:
-        events.write(Phase("proving it with llama.cpp"))
+        events.write(Phase("proving it with llama.cpp", releases_gpu=True))
         with started() as llama:
             converted = prove(llama.open(whole, asked.context, exact=True), source, folder, whole, asked)
             if converted.faults:

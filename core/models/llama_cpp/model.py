@@ -31,6 +31,7 @@ from finetop.core.runtime import cgroups, parts
 from finetop.core.runtime.child import last_line
 from finetop.core.runtime.job_process import users_environment
 from finetop.core.runtime.processes import python
+from finetop.core.runtime.torch_fits import VISIBLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -198,7 +199,8 @@ def started() -> Iterator[Process]:
     require()
     with tempfile.TemporaryFile() as errors:
         pipe, command = subprocess.PIPE, python(MODULE)
-        environment = SPINS | users_environment()
+        # a build for CUDA would put the model on a GPU that nobody gave it
+        environment = SPINS | users_environment() | {VISIBLE: ""}
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, env=environment)
         assert process.stdin is not None and process.stdout is not None
         try:

@@ -81,7 +81,8 @@ def take_in(supervisor: Supervisor, reading: TimedReading) -> None:
         past.append(Sample(None if gpu.fault == "lost" else gpu.busy, use.ours_gib, use.others_gib))
     faults = {gpu.uuid: gpu for gpu in reading.seen.gpus if gpu.fault in ("lost", "failing")}
     for job in supervisor.live:
-        record_faults(supervisor, job, [faults[share.uuid] for share in job.gpus if share.uuid in faults])
+        used = [share.uuid for share in job.gpus if share.gib != data.RELEASED_GIB]
+        record_faults(supervisor, job, [faults[uuid] for uuid in used if uuid in faults])
     if faults_of(before) != faults_of(reading.seen):
         supervisor.touch()
 

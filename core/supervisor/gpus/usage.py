@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from finetop.core.protocol.runs import Share
+from finetop.core.protocol.runs import RELEASED_GIB, Share
 from finetop.core.runtime.gpu import Gpu, Process
 
 Held = tuple[int, Share]  # a job's id and its share
+CONTEXT_GIB = 1.0  # of CUDA in a process: 0.3 to 0.6 GiB by card and libraries
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,15 @@ def use_of(gpu: Gpu, held: Sequence[Held], owners: Mapping[int, int], *, sees_al
     if sees_all and gpu.processes is not None and not own:  # none of our processes has used it yet
         return Use(0.0, gpu.used_gib, dict.fromkeys(by_job, 0.0), strangers)
     by_job |= {owners[process.pid]: None for process in own}
-    promised = sum(gpu.total_gib if share.gib is None else share.gib for _, share in our_shares)
+    promised = sum(gpu.total_gib if share.gib is None else _least(share.gib) for _, share in our_shares)
     before = max((share.others_gib for _, share in our_shares), default=0.0)
     others = min(gpu.used_gib, max(gpu.used_gib - promised, before))
     return Use(gpu.used_gib - others, others, by_job, ())
+
+
+def _least(promised_gib: float) -> float:
+    """Return what counts as a job's own without being more than promised: a released GPU still has its context."""
+    return CONTEXT_GIB if promised_gib == RELEASED_GIB else promised_gib
 
 
 def unassigned_shares(gpus: Iterable[Gpu], held: Sequence[Held], owners: Mapping[int, int]) -> list[Held]:
@@ -66,7 +72,7 @@ def with_usage(held: Iterable[Held], uses: Mapping[str, Use]) -> list[Share]:
     shares = []
     for job, share in held:
         used = uses[share.uuid].by_job.get(job) if share.uuid in uses else None
-        is_more = share.gib is not None and used is not None and used > share.gib
+        is_more = share.gib is not None and used is not None and used > _least(share.gib)
         shares.append(structs.replace(share, gib=used) if is_more else share)
     return shares
 

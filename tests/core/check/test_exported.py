@@ -10,7 +10,7 @@ import torch
 from export_bench import make_checkpoint, recipe_of
 from tiny_run import chat, of, read_events, write_rows
 
-from finetop.core.check import exported
+from finetop.core.check import exported, model_pair
 from finetop.core.check.scoring import llama_cpp
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import plan_for, score
@@ -124,7 +124,7 @@ def test_sound_files_are_ok_a_broken_one_is_refused_and_one_that_is_not_asked_sa
     order, home, events, log = world
     text = general_text(order.recipe, home)
     with pytest.raises(FinetopError, match=r"q4_0 is REGRESSED -\d+\.\d \(lost numbers -") as refused:
-        gguf.export_gguf(order, text, home, events, exported.judge)
+        gguf.export_gguf(order, text, home, events, exported.prepare)
     assert refused.value.exit_code == 1
     assert "tiny-7-q4_0.gguf.unproven" in refused.value.hint and "--anyway" in refused.value.hint
     written = {file.name for file in order.to.iterdir()}
@@ -153,7 +153,7 @@ def test_sound_files_are_ok_a_broken_one_is_refused_and_one_that_is_not_asked_sa
     assert facts[1]["verdict"]["items_used"] == half.verdict.items_used
 
     anyway = replace(order, quants=("q4_0",), anyway=True, to=order.to.with_name("anyway"))
-    gguf.export_gguf(anyway, text, home, events, exported.judge)
+    gguf.export_gguf(anyway, text, home, events, exported.prepare)
     assert {file.name for file in anyway.to.iterdir()} == {"tiny-7-q4_0.gguf", "Modelfile", "finetop.json"}
     assert "REGRESSED" in capsys.readouterr().out
 
@@ -171,10 +171,33 @@ def test_sound_files_are_ok_a_broken_one_is_refused_and_one_that_is_not_asked_sa
     order = replace(order, quants=("q4_0",), to=order.to.with_name("unasked"))
     lost = replace(order, general={"suite": "gone"})
     with pytest.raises(FinetopError, match=r"can't be asked the items of the check: .*gone") as caught:
-        gguf.export_gguf(lost, text, home, events, exported.judge)
+        gguf.export_gguf(lost, text, home, events, exported.prepare)
     assert "--no-check" in caught.value.hint and not order.to.exists()
     order = replace(order, general=None, unasked="tiny@7 has no check to compare with")
-    gguf.export_gguf(order, text, home, events, exported.judge)
+    gguf.export_gguf(order, text, home, events, exported.prepare)
     file = of(told.ExportJudged, read_events(log))[-1].file
     assert (file.verdict, file.standing, file.unasked) == (None, "written", order.unasked)
     assert f"exported, not asked the items of a check: {order.unasked}\n" in capsys.readouterr().out
+
+
+def test_all_that_needs_a_gpu_is_done_before_llama_cpp_begins(world, q4_0_is_broken, monkeypatch):
+    """Proving, quantizing and asking take a quarter of an hour for 8B parameters, on the CPU alone."""
+    order, home, events, log = world
+    monkeypatch.setattr(exported, "on_gpu", lambda device: True)
+    prove = gguf.prove_and_quantize
+
+    def from_then_on(*of):
+        monkeypatch.setattr(
+            model_pair, "_load", lambda *of: pytest.fail("a model was loaded after the release")
+        )
+        monkeypatch.setattr(convert.reference, "load", lambda *of: pytest.fail("so was the reference"))
+        return prove(*of)
+
+    monkeypatch.setattr(gguf, "prove_and_quantize", from_then_on)
+    gguf.export_gguf(
+        replace(order, quants=("f16",)), general_text(order.recipe, home), home, events, exported.prepare
+    )
+    phases = [(phase.name, phase.releases_gpu) for phase in of(told.Phase, read_events(log))]
+    assert phases.count(("proving it with llama.cpp", True)) == sum(releases for _, releases in phases) == 1
+    (file,) = (line.file for line in of(told.ExportJudged, read_events(log)))
+    assert (file.verdict.verdict, file.verdict.answers_differ) == ("ok", 0)

@@ -11,10 +11,12 @@ from pathlib import Path
 import gguf_file
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models.llama_cpp import model as llama_cpp
-from finetop.core.models.llama_cpp.model import Model, Sampling
+from finetop.core.models.llama_cpp.model import Model, Sampling, started
+from finetop.core.runtime import processes
 
 if find_spec("llama_cpp_py_sync") is None:
     pytest.skip("llama.cpp is not installed: finetop[gguf]", allow_module_level=True)
@@ -116,6 +118,14 @@ def test_what_is_no_model_is_refused_and_a_crash_is_one_error(file: Path, tmp_pa
             os.kill(model._process.process.pid, number)
             with pytest.raises(FinetopError, match=words):
                 model.tokenize(["x"])
+
+
+def test_it_sees_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build for CUDA would take one: it computes beside jobs that have the GPUs, and its speed is this CPU's."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with started() as process:
+        seen = wait_until(lambda: processes.environment_of(process.process.pid))  # empty for a moment
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_a_quantized_copy_is_smaller(file: Path, tmp_path: Path) -> None:

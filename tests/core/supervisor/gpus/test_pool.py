@@ -263,3 +263,19 @@ def test_a_launcher_that_takes_other_gpus_is_refused_before_queueing(rig):
         with pytest.raises(BadInput, match=message):
             submit_command(rig, words)
     assert rig.ask(Runs()).rows == []
+
+
+def test_a_job_that_is_done_with_its_gpu_leaves_it_to_others_and_goes_on(rig, cards):
+    """Its process keeps a CUDA context there, which is no use of the GPU; nor is it killed with the GPU."""
+    first = rig.submit("export", budget={"memory_gib": 60}, releases=2, **{**LONG, "waits_at": 3})
+    rig.wait_step(first, 2)
+    cards.change(0, used=0.5, processes=[[rig.process_of(first), 0.5]])
+    cards.change(1, error="GPU_IS_LOST")
+    until(lambda: [row.fault for row in gpus(rig).gpus] == ["", "lost"])
+    whole = rig.submit("whole", **LONG)  # a whole GPU, alone
+    rig.wait_state(whole, "running")
+    assert seen_by(rig, whole) == [UUIDS[0]]
+    assert [(job.run, job.gib) for job in gpus(rig).gpus[0].jobs] == [(first, 0.0), (whole, None)]
+    cards.change(0, error="GPU_IS_LOST")
+    rig.wait_state(whole, "failed")
+    assert isinstance(rig.ask(GetRun(first)).row.state, Running)
