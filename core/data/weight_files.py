@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # the conf
 GGUF_FILE = "model.gguf"  # of a checkpoint that is a GGUF file: the file, or a link to it
 MOMENT_S = 0.1  # several ticks of any kernel's clock, by which it dates changes
 COARSE_MOMENT_S = 2.1  # of file systems that count whole seconds, or two
+
+AT_ONCE = 8  # files that are read side by side
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -56,19 +59,19 @@ def model_hash(folder: Path, home: Home) -> str:
     return (
         weights_hash(folder, home)
         if gguf_file(folder) is None
-        else _remembered(folder, [folder / GGUF_FILE], home, _add)
+        else _remembered(folder, [folder / GGUF_FILE], home, _joined)
     )
 
 
 def weights_hash(path: Path, home: Home) -> str:
     """Return the sha256 of a folder's safetensors. Raises BadInput, EnvironmentTrouble, OSError."""
-    return _remembered(path, weight_files(path), home, _add_named)
+    return _remembered(path, weight_files(path), home, _named)
 
 
 def adapter_hash(folder: Path, home: Home) -> str:
     """Return the sha256 of an adapter's weights and settings, scale included. Raises BadInput, EnvironmentTrouble."""
     try:
-        return _remembered(folder, _adapter_files(folder), home, _add)
+        return _remembered(folder, _adapter_files(folder), home, _joined)
     except OSError as error:
         name = Path(str(error.filename or folder)).name
         hint = "Pick another checkpoint."
@@ -104,14 +107,27 @@ def bytes_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in _model_files(folder))
 
 
-def _add(whole: Any, file: Path) -> None:
-    with file.open("rb") as opened:
-        hashlib.file_digest(opened, lambda: whole)
+def _joined(files: Sequence[Path]) -> str:
+    """Hash files as if they were one."""
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            hashlib.file_digest(opened, lambda: whole)
+    return whole.hexdigest()
 
 
-def _add_named(whole: Any, file: Path) -> None:
+def _named(files: Sequence[Path]) -> str:
+    """Hash files with their names, several at once: one thread would take 10 to 30 s for 16 GB."""
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for file, digest in zip(files, pool.map(_digest, files), strict=True):
+            whole.update(file.name.encode() + b"\0" + digest)
+    return whole.hexdigest()
+
+
+def _digest(file: Path) -> bytes:
     with file.open("rb") as opened:
-        whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
+        return hashlib.file_digest(opened, "sha256").digest()
 
 
 def is_adapter(folder: Path) -> bool:
@@ -129,15 +145,14 @@ def _model_files(folder: Path) -> list[Path]:
     return weight_files(folder) if (file := gguf_file(folder)) is None else [file]
 
 
-def _remembered(place: Path, files: Sequence[Path], home: Home, add: Callable[[Any, Path], None]) -> str:
-    """Return the hash that `add` makes of the files, from the home's memory if they are as they were."""
+def _remembered(place: Path, files: Sequence[Path], home: Home, read: Callable[[Sequence[Path]], str]) -> str:
+    """Return the hash that `read` makes of the files, from the home's memory if they are as they were."""
     memory = _memory_of(place, files, home)
     if (known := _recalled(memory, _stats(files))) is not None:
         return known
     is_settled = _let_age(files)
-    before, whole = _stats(files), hashlib.sha256()
-    for file in files:
-        add(whole, file)
+    before = _stats(files)
+    found = read(files)
     if _stats(files) != before:
         hint = "Try again when nothing writes there any more."
         raise EnvironmentTrouble(f"{place.name}: its weights changed while they were read.", hint=hint)
@@ -145,8 +160,8 @@ def _remembered(place: Path, files: Sequence[Path], home: Home, add: Callable[[A
         home_folder.make(home)
         with suppress(OSError):  # without room it is hashed again next time
             memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(memory, json.dumps({"files": before, "sha256": whole.hexdigest()}).encode())
-    return whole.hexdigest()
+            write_whole(memory, json.dumps({"files": before, "sha256": found}).encode())
+    return found
 
 
 def _memory_of(place: Path, files: Sequence[Path], home: Home) -> Path:

@@ -76,6 +76,22 @@ def test_a_model_written_while_it_is_hashed_has_no_hash(full, home, monkeypatch)
     assert weight_files.known_hash(full, home) is None
 
 
+def test_the_files_of_a_model_are_hashed_side_by_side_with_the_same_result(full, home, monkeypatch):
+    shutil.copyfile(full / "model.safetensors", full / "model-2.safetensors")
+    parts = [
+        name.encode() + b"\0" + hashlib.sha256((full / name).read_bytes()).digest()
+        for name in ("model-2.safetensors", "model.safetensors")
+    ]
+    both, digest = threading.Barrier(2), hashlib.file_digest
+
+    def beside(opened, kind):
+        both.wait(timeout=60)  # broken if one is read after the other
+        return digest(opened, kind)
+
+    monkeypatch.setattr("hashlib.file_digest", beside)
+    assert weight_files.weights_hash(full, home) == hashlib.sha256(b"".join(parts)).hexdigest()
+
+
 SHARDS = json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
 
 
