@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from textual.app import ComposeResult
+from textual.geometry import Size
 
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.queue import LiveRow, Queue, QueueAnswer
@@ -18,6 +20,7 @@ from finetop.core.wording.units import value
 from finetop.tui.app_interface import ChatStart, Host, host_of
 from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.screens.queue.state import Entry
+from finetop.tui.screens.runs.overlay import Overlay, curve_lines
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.text import Line, Span, cut_line, cut_middle, leaf, line_width, rule
@@ -29,6 +32,8 @@ from finetop.tui.widgets.loaded_screen import LoadedScreen
 
 LEAST, BETWEEN = 38, 1  # least cells of a tile, and cells between two
 ROWS = 5  # rows of a tile, including a blank one
+CHARTED, TALLEST = 12, 20  # rows of a tile that draws its curve as a chart, where all tiles have room for one
+FLATTEST = 8  # cells of such a tile's width to one of its rows, at most
 SPARK = 16  # columns of its curve
 
 OPEN = Key("enter", "open", "open", "open the run", "finetop open RUN")
@@ -56,6 +61,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         self.tiles: Sequence[RunRow | Entry] = ()
         self.at = 0
         self._sparklines = Sparklines(SPARK)
+        self._curves: dict[int, Overlay] = {}  # by run number
         self._was_answered = False
 
     def compose(self) -> ComposeResult:
@@ -83,16 +89,31 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         self.at = keys.index(at) if at in keys else min(self.at, max(0, len(keys) - 1))
         self.redraw()
         is_far = any(home.link is not None for home in host.homes)
+        shape = self._shape
         for row in answer.rows:
-            if await self._sparklines.load(host.ask, row, host.now(), is_far=is_far):
+            if shape.is_charted and row.step and not is_far:
+                curve = self._curves.setdefault(row.id, Overlay())
+                is_new = await curve.load(host.ask, [row], shape.cells - 2, host.now())
+            else:
+                is_new = await self._sparklines.load(host.ask, row, host.now(), is_far=is_far)
+            if is_new:
                 self.redraw()
 
-    def _drawn(self, at: int, cells: int) -> list[Line]:
-        tile, has_cursor = self.tiles[at], at == self.at
+    @property
+    def _shape(self) -> Shape:
+        return shape_of(len(self.tiles), self.query_one("#tiles").size)
+
+    def _drawn(self, at: int, shape: Shape) -> list[Line]:
+        tile, has_cursor, host = self.tiles[at], at == self.at, host_of(self)
         if isinstance(tile, Entry):
-            return job_lines(tile, width=cells, has_cursor=has_cursor)
+            return job_lines(tile, width=shape.cells, has_cursor=has_cursor)
         spark = self._sparklines.drawn.get(tile.id, "")
-        return tile_lines(tile, spark, width=cells, now=host_of(self).now(), has_cursor=has_cursor)
+        lines = tile_lines(tile, spark, width=shape.cells, now=host.now(), has_cursor=has_cursor)
+        if shape.is_charted and tile.id in self._curves:
+            size = (shape.cells - 2, shape.rows - len(lines))
+            chart = curve_lines(self._curves[tile.id], tile, size, host.look)
+            lines = [*lines[:2], *lines[3:], *((("  ", ""), *line) for line in chart)] if chart else lines
+        return lines
 
     def redraw(self) -> None:
         state, tiles, bottom = self.query_one("#state", Lines), self.query_one("#tiles", Lines), self.bottom
@@ -102,13 +123,12 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
             tiles.show(())
             bottom.offer((next_line("esc", "back to Runs"),), (BACK,))
             return
-        width, height = tiles.size
-        columns = across(width)
-        cells = (width + BETWEEN) // columns - BETWEEN
-        drawn = [self._drawn(at, cells) for at in range(len(self.tiles))]
-        fit = max(1, height // ROWS)  # rows of tiles
+        shape = self._shape
+        columns = shape.columns
+        drawn = [self._drawn(at, shape) for at in range(len(self.tiles))]
+        fit = max(1, tiles.size.height // shape.rows)  # rows of tiles
         first = max(0, self.at // columns - fit + 1)
-        tiles.show(laid_out(drawn[first * columns : (first + fit) * columns], cells, columns))
+        tiles.show(laid_out(drawn[first * columns : (first + fit) * columns], shape))
         hidden = len(self.tiles) - min(len(self.tiles) - first * columns, fit * columns)
         more = f"   {self.at + 1} of {len(self.tiles)}" if hidden else ""
         running = jobs.counts(Counter(map(_verb, self.tiles)))
@@ -121,11 +141,11 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         self.redraw()
 
     def action_row(self, by: int) -> None:
-        self.action_move(by * across(self.query_one("#tiles").size.width))
+        self.action_move(by * self._shape.columns)
 
     def action_page(self, pages: float) -> None:
-        tiles = self.query_one("#tiles").size
-        self.action_move(rows_of(pages, tiles.height // ROWS + 2) * across(tiles.width))
+        shape, height = self._shape, self.query_one("#tiles").size.height
+        self.action_move(rows_of(pages, height // shape.rows + 2) * shape.columns)
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * len(self.tiles))
@@ -163,9 +183,27 @@ def _verb(tile: RunRow | Entry) -> str:
 # --- tiles -----------------------------------------------------------------------------------------------
 
 
-def across(width: int) -> int:
-    """Count the tiles that fit beside each other."""
-    return max(1, (width + BETWEEN) // (LEAST + BETWEEN))
+class Shape(NamedTuple):
+    """How tiles are laid out: how many beside each other, and the cells and rows of each."""
+
+    columns: int
+    cells: int
+    rows: int
+
+    @property
+    def is_charted(self) -> bool:
+        return self.rows > ROWS
+
+
+def shape_of(number: int, size: Size) -> Shape:
+    """Return the layout of some tiles: as few columns as give all of them a chart that is not flat, else small ones."""
+    most = max(1, (size.width + BETWEEN) // (LEAST + BETWEEN))
+    for columns in range(1, most + 1):
+        cells = (size.width + BETWEEN) // columns - BETWEEN
+        rows = min(TALLEST, size.height // max(1, -(-number // columns)))
+        if rows >= CHARTED and cells <= FLATTEST * rows:
+            return Shape(columns, cells, rows)
+    return Shape(most, (size.width + BETWEEN) // most - BETWEEN, ROWS)
 
 
 def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: bool) -> list[Line]:
@@ -233,15 +271,15 @@ def _gpu(row: RunRow) -> str:
     return ", ".join(words[:2])
 
 
-def laid_out(tiles: Sequence[Sequence[Line]], width: int, columns: int) -> list[Line]:
+def laid_out(tiles: Sequence[Sequence[Line]], shape: Shape) -> list[Line]:
     """Lay tiles out in columns of equal width."""
     lines: list[Line] = []
-    for first in range(0, len(tiles), columns):
-        beside = tiles[first : first + columns]
-        for y in range(ROWS):
+    for first in range(0, len(tiles), shape.columns):
+        beside = tiles[first : first + shape.columns]
+        for y in range(shape.rows):
             line: Line = ()
             for tile in beside:
                 cell = tile[y] if y < len(tile) else ()
-                line = (*line, *cell, (" " * (width - line_width(cell) + BETWEEN), ""))
+                line = (*line, *cell, (" " * (shape.cells - line_width(cell) + BETWEEN), ""))
             lines.append(line)
     return lines

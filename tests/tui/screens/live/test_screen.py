@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
+from textual.geometry import Size
 from tui_fakes import (
     NOW,
     FakeSupervisor,
@@ -18,7 +19,7 @@ from tui_fakes import (
 )
 
 from finetop.core.protocol.runs import Finished, Running, SideJob, Tried
-from finetop.tui.screens.live.screen import LiveScreen, across, tile_lines
+from finetop.tui.screens.live.screen import LiveScreen, shape_of, tile_lines
 
 DONE = Finished(NOW - 6000, NOW - 4000)
 
@@ -71,6 +72,18 @@ async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cur
         assert " Nothing is running." in text_of(app)
 
 
+async def test_where_all_tiles_have_room_each_run_has_a_chart() -> None:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (200, 50)) as (app, pilot):
+        await pressed(pilot, "d")
+        assert row_with(app, "step 0 ").count("step 0 ") == 2 and " 9,000 " in row_with(app, "step 0 ")
+        await pressed(pilot, "down")
+        assert "watch support-r32" in text_of(app)
+    for number, size, shape in (
+        (1, (80, 24), (1, 80, 20)), (4, (120, 36), (2, 59, 18)), (4, (80, 20), (2, 39, 5)), (40, (200, 46), (5, 39, 5)),
+    ):  # fmt: skip
+        assert shape_of(number, Size(*size)) == shape
+
+
 def test_a_tile_is_never_wider_than_its_place_and_names_the_gpus_that_its_run_has() -> None:
     going = Running(NOW - 9, "training", 5, 10**9)
     long = make_row(1, "名" * 60, going, step=123_456, steps=10**9, left_s=9e9)
@@ -78,6 +91,5 @@ def test_a_tile_is_never_wider_than_its_place_and_names_the_gpus_that_its_run_ha
     for width in (38, 45, 80):
         for line in tile_lines(long, "▁" * 16, width=width, now=NOW, has_cursor=True):
             assert cell_len("".join(text for text, _ in line)) <= width
-        assert across(width) >= 1
     tile = tile_lines(big, "", width=60, now=NOW, has_cursor=False)
     assert "GPU 0, 3 at 87 %" in "\n".join("".join(text for text, _ in line) for line in tile)
