@@ -24,8 +24,8 @@ _THICK_FROM = 7  # rows of a picture from which a line is two dots thick
 _FEW = 6  # usual dot columns between points from which each point is marked
 _MOST_RAW = 2  # lines whose raw values are drawn behind the smoothed ones: those of more drown them
 _LETTERS_EVERY = 14  # cells between two letters along a line
-_GRID: Final = "┈"
-_GAPS: Final = (" ", _GRID)  # what a label may be drawn over
+GRID: Final = "┈"
+_GAPS: Final = (" ", GRID)  # what a label may be drawn over
 _AREA: Final = "⢕"
 _FAINT: Final[Mapping[StyleName, StyleName]] = dict(zip(SERIES, SERIES_FAINT, strict=True))
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -116,7 +116,7 @@ def _dot_row(value: float, scale: Scale, rows: int) -> int | None:
 def _draw_grid(cells: Cells, labels: Mapping[int, str], columns: Sequence[int]) -> None:
     for y, row in enumerate(cells):
         if y in labels:
-            row[:] = [(_GRID, "faint")] * len(row)
+            row[:] = [(GRID, "faint")] * len(row)
         for x in columns:
             row[x] = ("┊", "faint")
 

@@ -14,7 +14,7 @@ from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.table import Table
 
 REST_S = 0.1  # a pane that needs a request follows when the cursor has rested this long
-TALL = 34  # rows of the terminal
+TALL, HIGH = 34, 46  # rows of the terminal
 
 
 class Filtered(Protocol):
@@ -109,6 +109,7 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self.set_class(self.size.height >= TALL, "-tall")
+        self.set_class(self.size.height >= HIGH, "-high")
 
     @on(Table.Moved)
     def _cursor_moved(self, message: Table.Moved) -> None:

@@ -10,12 +10,11 @@ from rich.cells import cell_len
 from finetop.core.wording.units import metric_words
 from finetop.tui.text import Line, joined, rule
 from finetop.tui.theme import StyleName
-from finetop.tui.widgets.chart import rows_of_their_own
+from finetop.tui.widgets.chart import GRID, rows_of_their_own
 
 GUTTER = 7  # cells for the labels of the y axis
 _EDGE = 0.06  # of the range, left free at each side
 _FREE = (" ", "┊")
-_GRID = "┈"  # along a labelled row; across there is none, as it would be taken for the limit
 _APART = 2  # cells between two names in a row
 
 
@@ -95,9 +94,9 @@ def scatter(
         words = labels.get(y, set())
         if len(words) > 1:
             words = {y_words(sign * upwards.value(rows - 1 - y))}
-        if any(words):
+        if any(words):  # along a labelled row; across there is no grid, as it would be taken for the limit
             row = [
-                (_GRID, "faint") if _is_blank(row[max(0, x - 1) : x + 2]) else row[x] for x in range(columns)
+                (GRID, "faint") if _is_blank(row[max(0, x - 1) : x + 2]) else row[x] for x in range(columns)
             ]
         lines.append(((f"{''.join(words):>{GUTTER}} ", "dim"), *joined(row)))
     return [*lines, _x_axis(across, x_words)]

@@ -15,8 +15,10 @@ from finetop.core.wording.units import metric_words
 from finetop.tui.screens.sweep.row import short_key
 from finetop.tui.screens.sweep.state import SweepData
 from finetop.tui.text import Line, cut_end, joined, line_width, rule
-from finetop.tui.theme import StyleName
+from finetop.tui.widgets.axis import Scale
+from finetop.tui.widgets.chart import GRID, Cell
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
+from finetop.tui.widgets.ticks import y_ticks
 
 GUTTER = 9  # cells for the labels of the y axis
 TWO_FROM = 72  # least cells for two charts side by side
@@ -186,8 +188,14 @@ def panel(points: Sequence[Point], title: str, limit: float | None, width: int, 
         row = min(nearest(value), limit_row - 1) if value > limit else max(nearest(value), limit_row + 1)
         return min(rows - 1, max(0, row))
 
-    cells: list[list[tuple[str, StyleName]]] = [[(" ", "")] * columns for _ in range(rows)]
+    digits = 1 if title.startswith("retained") else 2
+    labels = {nearest(value): f"{value:.{digits}f}" for value in (low, high)}
+    for value, label in y_ticks(Scale(low, high), rows):
+        labels.setdefault(nearest(value), label)
+    grid: Cell = (GRID, "faint")
+    cells = [[grid if row in labels else (" ", "")] * columns for row in range(rows)]
     if limit is not None:
+        labels[limit_row] = f"limit {limit:.0f}"
         cells[limit_row] = [("·", "amber")] * columns
     for point in points:
         x = min(columns - 1, max(0, across(point.x) + point.beside))
@@ -196,10 +204,6 @@ def panel(points: Sequence[Point], title: str, limit: float | None, width: int, 
     for point in points:
         x = min(columns - 1, max(0, across(point.x) + point.beside))
         cells[y(point.mean)][x] = (point.letter, "reverse" if point.is_chosen else "bold")
-    digits = 1 if title.startswith("retained") else 2
-    labels = {nearest(value): f"{value:.{digits}f}" for value in (low, high)}
-    if limit is not None:
-        labels[limit_row] = f"limit {limit:.0f}"
     lines: list[Line] = [((f"{'':>{GUTTER}}{cut_end(title, columns)}", "dim"),)]
     for row, drawn in enumerate(cells):
         lines.append(((f"{labels.get(row, ''):>{GUTTER - 1}} ", "dim"), *joined(drawn)))

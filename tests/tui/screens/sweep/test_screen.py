@@ -154,3 +154,10 @@ def test_a_point_stands_on_its_side_of_the_limit(height: int, means: tuple[float
     for point in points:
         at = next(at for at, row in enumerate(rows[1:-1], 1) if point.letter in row[9:])
         assert (at < limit) == (point.mean > -3.0) and at != limit, rows
+
+
+def test_labelled_heights_go_across_the_picture() -> None:
+    points = [Point(float(at), str(at), mean, mean, mean, "o") for at, mean in enumerate((0.71, 0.93))]
+    rows = ["".join(text for text, _ in line) for line in panel(points, "exact match", None, 40, 14)]
+    labels = [row[:9].strip() for row in rows[1:-1] if "┈┈┈" in row]
+    assert labels == ["0.93", "0.90", "0.85", "0.80", "0.75", "0.71"]
