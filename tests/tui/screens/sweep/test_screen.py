@@ -160,4 +160,4 @@ def test_labelled_heights_go_across_the_picture() -> None:
     points = [Point(float(at), str(at), mean, mean, mean, "o") for at, mean in enumerate((0.71, 0.93))]
     rows = ["".join(text for text, _ in line) for line in panel(points, "exact match", None, 40, 14)]
     labels = [row[:9].strip() for row in rows[1:-1] if "┈┈┈" in row]
-    assert labels == ["0.93", "0.90", "0.85", "0.80", "0.75", "0.71"]
+    assert labels == ["0.93", "0.9", "0.8", "0.71"]
