@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from msgspec import structs
@@ -19,6 +20,7 @@ from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
 from finetop.core.data import hub
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, did_you_mean
+from finetop.core.lint.pii_patterns import personal_in
 from finetop.core.models.llama_cpp.quants import quants_of
 from finetop.core.plugins import keeps_base
 from finetop.core.protocol import runs as data
@@ -32,10 +34,12 @@ from finetop.core.report.load import RunFacts, load_facts
 from finetop.core.report.model_card import Pushed, card_of, refusal
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.parts import own_version
+from finetop.core.runtime.secrets import locate
 from finetop.core.text import clean
 
 ABOUT = "publish a run's model on the Hugging Face hub, with a card written from the run"
 SENT = ("push, private:", "push, public:")
+LONGEST_PROMPT = 1500  # characters of an example that the card has room for
 LOG_END = -65_536  # bytes of the job's log that hold the list of files and the card
 
 
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         form = f"{pushed.kind}-{pushed.quants.replace(',', '-')}".rstrip("-")
         what = "-".join(filter(None, (detail.row.name, str(step), args.remedy, form, "push")))
         target = target_of(args.to or "", what, home)
-        card = card_of(facts, pushed, own_version())
+        card = card_of(facts, pushed, own_version(), example_prompt(facts.detail))
         order = Push(
             run=name,
             folder=str(target),
@@ -122,6 +126,19 @@ def at_step(client: Client, facts: RunFacts, step: int) -> RunFacts:
     checks = client.ask(Checks(facts.detail.row.name)).checks
     own = [result for result in map(read, checks) if result.step == step and not result.watch]
     return replace(facts, outcome=own[0] if own else None)  # the newest first
+
+
+def example_prompt(detail: data.RunDetail) -> str:
+    """Return the prompt of the first training row, without its answer, as the model reads it.
+
+    Empty if the rows have no prompt, or it holds a secret or personal data.
+    """
+    prompt = "".join(text for text, _ in takewhile(lambda piece: not piece[1], detail.first_row)).strip()
+    has_answer = any(is_learned for _, is_learned in detail.first_row)
+    if not has_answer or len(prompt) > LONGEST_PROMPT:
+        return ""
+    is_private = locate(prompt) is not None or any(personal_in(prompt))
+    return "" if is_private else prompt
 
 
 def export(home: Home, args: argparse.Namespace, pushed: Pushed, target: str) -> None:

@@ -11,8 +11,8 @@ import msgspec
 
 from finetop.core.data import hub
 from finetop.core.errors import FinetopError, Refused
-from finetop.core.plugins import writes_text
-from finetop.core.protocol.check_result import CheckResult, worst_first
+from finetop.core.plugins import METHODS, OBJECTIVES, PluginKind, writes_text
+from finetop.core.protocol.check_result import CheckResult
 from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.protocol.messages.push import PICTURE, Card, Kind, PublicScore
 from finetop.core.protocol.runs import RemedyRow
@@ -21,32 +21,31 @@ from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.protections import chosen
 from finetop.core.report import Block, Chart, Table
-from finetop.core.report.formats.markdown import block_text
+from finetop.core.report.card_verdict import checked, other_weights, remedied
+from finetop.core.report.formats.markdown import block_text, fenced
 from finetop.core.report.load import RunFacts
 from finetop.core.report.png import png
 from finetop.core.report.sections.check import verdict
-from finetop.core.report.sections.training import curves
+from finetop.core.report.sections.training import DRIFT, curves
 from finetop.core.text import clean_line
-from finetop.core.wording.check_markdown import escape
+from finetop.core.wording.check_markdown import escape, span
 from finetop.core.wording.data_versions import source_words
-from finetop.core.wording.verdicts import WORDS, change_of, interval_of, task_cells
+from finetop.core.wording.remedies import own_verdict
 
 # a GGUF file of a run is a tuned model first: the hub's "quantized" is for the base's own weights
 RELATIONS: dict[Kind, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "finetune"}
 LIBRARIES: dict[Kind, str] = {"adapter": "peft", "merged": "transformers"}  # the hub knows GGUF by its files
-STANDINGS: dict[str, str] = {str(key): word for key, word in WORDS.items()}
 REASON = 160  # characters of a reason on one line
 SETTINGS = ("method", "objective", "train")  # sections of the recipe that the card shows whole
-# of others it shows what differs from the default; these are told elsewhere on it, or are of the machine alone
+# of others it shows what differs from the default; these are told elsewhere on it, or change nothing of what is
+# learned: they are for the machine, or for who watched it train
 NOT_SHOWN = (
-    "recipe",
-    "name",
-    "about",
-    "extends",
-    "model.id",
-    "model.revision",
-    "check.target",
-    "budget",
+    *("recipe", "name", "about", "extends", "model.id", "model.revision"),
+    *("model.attention", "model.engine"),
+    *("check", "budget", "samples", "drift", "alarms", "method.name", "objective.name"),
+    *("train.eval_every", "train.save_every", "train.keep_checkpoints", "train.keep", "train.resumable"),
+    *("train.try_worst_batch", "train.parallel", "train.compile", "train.kernels", "train.stop_on_nan"),
+    *("train.activation_checkpointing"),
 )
 # The folders of a path: a card names files alone
 _FOLDERS = re.compile(r"(?<![\w.:/\\-])(?:~|\.{1,2})?(?:/[\w.+@~-]+)+/(?=[\w.+@-])")
@@ -73,13 +72,10 @@ def refusal(facts: RunFacts, pushed: Pushed) -> FinetopError | None:
     hint = "Publish it nevertheless: --anyway (the card says so)."
     if pushed.remedy is not None:
         row = pushed.remedy
-        standing = row.confirmation or row.verdict
-        if standing == "ok":
+        if (row.confirmation or row.verdict) == "ok":
             return None
-        lost = row.drop if row.fresh_drop is None else row.fresh_drop
-        points = "" if lost is None else f", {change_of(lost)} points"
-        word = STANDINGS.get(standing, "not confirmed")
-        return Refused(f"{name} with {row.name} is {word}{points}.", hint=hint)
+        word, sentence = own_verdict(row)
+        return Refused(f"{name} with {row.name} is {word}: {sentence}.", hint=hint)
     outcome = facts.outcome
     if outcome is not None and is_of_other_weights(facts, pushed):
         check = f"Check them: finetop check {name}. Or publish them: --anyway (the card says so)."
@@ -104,23 +100,38 @@ def is_of_other_weights(facts: RunFacts, pushed: Pushed) -> bool:
     )
 
 
-def card_of(facts: RunFacts, pushed: Pushed, version: str) -> Card:
-    """Write the card of a run's model, with its metadata, its curves and the scores of completed benchmarks."""
+def card_of(facts: RunFacts, pushed: Pushed, version: str, prompt: str = "") -> Card:
+    """Write the card of a run's model, with its metadata, its curves and the scores of completed benchmarks.
+
+    `prompt` is an example of what the model is for, as it reads it.
+    """
     facts = without_triage(facts)
-    charts = [block for block in curves(facts) if isinstance(block, Chart)]
+    charts = charts_of(facts)
     parts = [
         f"# {escape(pushed.name)}",
         about(facts, pushed, version),
+        *(
+            ["## Example prompt", "As the model reads it; its answer follows.", fenced(prompt)]
+            if prompt
+            else []
+        ),
+        *loading_parts(facts, pushed),
         *verdict_parts(facts, pushed),
         *training_parts(facts, has_charts=bool(charts)),
         *data_parts(facts),
-        *loading_parts(facts, pushed),
     ]
     body = _FOLDERS.sub("", "\n\n".join(parts))
     has_scores = facts.outcome is not None and pushed.remedy is None and pushed.kind != "gguf"
     scores = list(public_scores(facts.outcome, version)) if has_scores and facts.outcome else []
     picture = png(charts, []) if charts else b""
     return Card(metadata(facts, pushed), body, picture, scores, datasets(facts.detail.sources))
+
+
+def charts_of(facts: RunFacts) -> list[Chart]:
+    """Return the curves for the picture; that of drift only if the check measured none, which is on other text."""
+    charts = [block for block in curves(facts) if isinstance(block, Chart)]
+    has_drift = facts.outcome is not None and facts.outcome.drift is not None
+    return [chart for chart in charts if not (has_drift and chart.title == DRIFT)]
 
 
 def without_triage(facts: RunFacts) -> RunFacts:
@@ -156,84 +167,44 @@ def datasets(sources: list[SourceRow]) -> list[str]:
 
 
 def about(facts: RunFacts, pushed: Pushed, version: str) -> str:
+    """Return the base, the method, the objective, the files and the run, a line each."""
     row = facts.detail.row
     base = base_of(facts)
     named = f"[`{base}`](https://huggingface.co/{base})" if base else "a local model"
     forms = {
-        "adapter": "is the adapter alone, to load beside that model",
-        "merged": "is the whole model",
-        "gguf": f"are GGUF files ({pushed.quants})",
+        "adapter": "the adapter alone, to load beside the base model",
+        "merged": "the whole model",
+        "gguf": f"GGUF files ({pushed.quants})",
     }
-    changed = "" if pushed.remedy is None else f", changed by {escape(pushed.remedy.label)}"
-    return (
-        f"Tuned from {named} by {escape(row.method)} ({escape(row.objective)}): step {pushed.step:,} of run"
-        f" {escape(row.name)}{changed}. Here {forms[pushed.kind]}, published by finetop {version}."
-    )
+    changed = [] if pushed.remedy is None else [f"**Changed after training:** {escape(pushed.remedy.label)}"]
+    lines = [
+        f"**Base model:** {named}",
+        f"**Method:** {_explained(METHODS, row.method)}",
+        f"**Objective:** {_explained(OBJECTIVES, row.objective)}",
+        *changed,
+        f"**Files:** {forms[pushed.kind]}",
+        f"**From:** step {pushed.step:,} of the run {escape(row.name)}, published by finetop {version}",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _explained(kind: PluginKind[Any], name: str) -> str:
+    """Return a method or an objective with what it does: '`lora`: low-rank adapters'; only the name of another's."""
+    does = kind.load(name).about.partition(":")[0] if name in kind.names() else ""
+    return f"{span(name)}: {escape(does)}" if does else span(name)
 
 
 def verdict_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
-    """Yield the verdict, how sure it is, and what each task lost or won."""
+    """Yield the verdict on what is published, with its reasons."""
     yield "## What it forgot"
     if pushed.kind == "gguf":
         yield "The model before its weights were rounded; what that changed is under Verified files."
     if pushed.remedy is not None:
-        yield from remedy_parts(pushed.remedy)
-        return
-    if is_of_other_weights(facts, pushed):
-        yield "**The weights changed since this check: it says nothing of the files here.**"
-    word, _, sentence, sure = verdict(facts)
-    yield f"**{escape(word)}** {escape(sentence)}"
-    outcome = facts.outcome
-    if outcome is None:
-        return
-    if sure:
-        yield "\n".join(f"- {escape(line)}" for line in sure)
-    if outcome.tasks:
-        head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
-        rows = tuple(task_cells(task, outcome.margin) for task in worst_first(outcome))
-        yield block_text(Table(head, rows, right=(2, 3, 4, 6, 7, 8)))
-    if rules := rules_of(facts.detail.recipe):
-        yield f"An answer to the target's questions counts if it meets every rule: {escape(rules)}."
-    early = outcome.items_used < outcome.items_total
-    yield (
-        f"The tuned model and its base answered the same {outcome.items_used:,} items"
-        + (f" of the suite {escape(outcome.suite)}" if outcome.suite else "")
-        + "; changes are in points of 100."
-        + (
-            " The comparison ended as soon as it was decided, so the scores are not benchmark scores."
-            if early
-            else ""
-        )
-    )
-
-
-def rules_of(recipe: dict[str, Any]) -> str:
-    """Return the rules that the target's answers are judged by: `max_words 20, json_object`."""
-    rules = ((recipe.get("check") or {}).get("target") or {}).get("rules") or ()
-    return ", ".join(
-        " ".join(str(part) for part in (rule["rule"], rule.get("value")) if part is not None)
-        for rule in rules
-    )
-
-
-def remedy_parts(row: RemedyRow) -> Iterator[str]:
-    """Yield a remedy's result: confirmed on items that did not choose it, else on those that did."""
-    is_confirmed = row.fresh_drop is not None
-    word: str = row.confirmation if is_confirmed else row.verdict
-    lost, bounds = (row.fresh_drop, row.fresh_interval) if is_confirmed else (row.drop, row.interval)
-    where = f"on {row.items_used:,} of {row.items_total:,} items, not confirmed on others"
-    if is_confirmed:
-        where = f"confirmed on {row.fresh_used:,} of {row.fresh_total:,} further items"
-    points = (
-        "" if lost is None else f" {change_of(lost)} points against the base [{interval_of(bounds, 0.0)}]"
-    )
-    yield f"**{STANDINGS.get(word, word or 'NOT CHECKED')}**{points}, {where}."
-    if row.worst:
-        rows = tuple((task.task, change_of(task.drop)) for task in row.worst)
-        yield block_text(Table(("task", "change, points"), rows, right=(1,)))
-    if row.kept:
-        kept = ", ".join(f"{metric} {100 * share:.0f}%" for metric, share in row.kept.items())
-        yield escape(f"Of the training's gain it keeps: {kept}.")
+        yield from remedied(pushed.remedy)
+    elif is_of_other_weights(facts, pushed):
+        yield other_weights(facts)
+    else:
+        yield from checked(facts)
 
 
 def training_parts(facts: RunFacts, *, has_charts: bool) -> Iterator[str]:
@@ -266,21 +237,20 @@ def settings_of(recipe: dict[str, Any]) -> dict[str, str]:
         {"protect": used} if used else {}
     )
     unset = {key for key, value in flat_settings(shown) if value in (None, {}, [])}
-    settings = {key: text for key, text in flat_texts(shown).items() if key not in unset}
+    settings = {
+        key: text for key, text in flat_texts(shown).items() if key not in unset and not _is_left_out(key)
+    }
     defaults = {field.key: field.default for field in fields()}
     for key, value in flat_settings(recipe, of_item=None):
-        is_told = (
-            key.startswith(("protect.", *(f"{name}." for name in (*SETTINGS, *NOT_SHOWN))))
-            or key in NOT_SHOWN
-        )
-        if (
-            not is_told
-            and key in defaults
-            and value not in (defaults[key], None)
-            and not _has_sections(value)
-        ):
+        is_default = key not in defaults or value in (defaults[key], None)
+        is_told = key.startswith(("protect.", *(f"{name}." for name in SETTINGS))) or _is_left_out(key)
+        if not is_told and not is_default and not _has_sections(value):
             settings[key] = flat_texts({key: value})[key]
     return settings
+
+
+def _is_left_out(key: str) -> bool:
+    return key in NOT_SHOWN or key.startswith(tuple(f"{name}." for name in NOT_SHOWN))
 
 
 def _has_sections(value: Any) -> bool:

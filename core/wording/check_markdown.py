@@ -46,6 +46,14 @@ def escape(text: str, *, limit: int = 2000) -> str:
     return _MARKUP.sub(safe, clean_line(text, limit=limit)).strip()
 
 
+def span(text: str, *, limit: int = 2000) -> str:
+    """Return outside text as a code span, in a fence longer than any inside it."""
+    shown = clean_line(text, limit=limit).strip() or "-"
+    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", shown)), default=0))
+    pad = " " if "`" in (shown[0], shown[-1]) else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
 def _task_table(result: CheckResult) -> list[str]:
     head = "|  | task | base | tuned | change | interval | lost | won | items |"
     lines = [head, "|:-:|:--|--:|--:|--:|--:|--:|--:|--:|"]

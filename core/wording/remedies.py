@@ -12,7 +12,13 @@ from finetop.core.protocol.runs import RemedyRow, Running
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
-from finetop.core.wording.verdicts import SHORT_WORDS, change_of, interval_of
+from finetop.core.wording.verdicts import (
+    NOT_CHECKED,
+    SHORT_WORDS,
+    WORDS as VERDICT_WORDS,
+    change_of,
+    interval_of,
+)
 
 WORDS = {str(verdict): text for verdict, text in SHORT_WORDS.items()}
 WORDS |= {"no_verdict": "open", "failed": "failed", "unchanged": "nothing to do"}
@@ -202,6 +208,26 @@ def in_brackets(drops: tuple[float, float] | None, margin: float) -> str:
 def verdict(row: RemedyRow) -> str:
     """Return a remedy's verdict; on the selection items it is not a claim."""
     return WORDS.get(row.verdict, "")
+
+
+def own_verdict(row: RemedyRow) -> tuple[str, str]:
+    """Return the verdict on a remedy's model and what it is based on: confirmed on other items than chose it, if so."""
+    is_confirmed = row.fresh_drop is not None
+    lost, bounds = (row.fresh_drop, row.fresh_interval) if is_confirmed else (row.drop, row.interval)
+    standing = row.confirmation if is_confirmed else row.verdict
+    if lost is None or standing not in VERDICT_WORDS:
+        return NOT_CHECKED, "this model was changed after training and not compared with its base"
+    where = f"on {row.items_used:,} of {row.items_total:,} items, not confirmed on others"
+    if is_confirmed:
+        where = f"confirmed on {row.fresh_used:,} of {row.fresh_total:,} further items"
+    change = f"{change_of(lost)} points against the base"
+    return VERDICT_WORDS[standing], f"{change}{in_brackets(bounds, 0.0)}, {where}"
+
+
+def regression_of(name: str, row: RemedyRow) -> str:
+    """Return that a remedy's model regressed or was not checked, for who gets its files; empty if neither."""
+    word, sentence = own_verdict(row)
+    return f"{name} is {word}: {sentence}." if word in (NOT_CHECKED, VERDICT_WORDS["regressed"]) else ""
 
 
 def now(answer: RemediesAnswer) -> str:

@@ -13,6 +13,7 @@ from finetop.core.wording.units import rounded
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are ok
+NOT_CHECKED = "NOT CHECKED"
 TARGET_FAILED = "target failed"
 OPEN = 1.5  # share of items: an interval this wide is uninformative
 MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}

@@ -60,6 +60,7 @@ class ExportRequest:
     unasked: str = ""  # why not
     anyway: bool = False  # a REGRESSED file is written all the same
     warning: str = ""  # that the checkpoint regressed, or changed since its check
+    verdict: str = ""  # of a remedy's model
     quiet: bool = False  # written on the way to something else: nothing is announced
 
     @property
@@ -150,8 +151,13 @@ def publish(
     if request.quiet:
         return
     print(f"exported {request.name} in {written}: {request.to}")
-    for agreement in agreements:
-        print(f"exported, {agreement.words}", flush=True)
+    for line in [*verdict_of(request), *(agreement.words for agreement in agreements)]:
+        print(f"exported, {line}", flush=True)
+
+
+def verdict_of(request: ExportRequest) -> list[str]:
+    """Return the line about the verdict of a remedy's model; none for a checkpoint, whose check is the run's."""
+    return [f"its own verdict: {request.verdict}"] if request.verdict else []
 
 
 def format_of(request: ExportRequest, base: ResolvedModel) -> str:
@@ -270,5 +276,6 @@ def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
         "base": {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash},
         "quantize": base.quantize,
         **({"warning": request.warning} if request.warning else {}),
+        **({"verdict": request.verdict} if request.verdict else {}),
         **({} if request.remedy is None else {"remedy": msgspec.to_builtins(request.remedy.candidate)}),
     }

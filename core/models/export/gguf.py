@@ -76,7 +76,7 @@ def export_gguf(
     for file in judged.files:
         events.write(ExportJudged(file))
     print(f"exported {request.name} as GGUF: {request.to}")
-    for line in [*lines_of(converted, judged.points), *judged.lines]:
+    for line in [*whole.verdict_of(request), *lines_of(converted, judged.points), *judged.lines]:
         print(f"exported, {line}")
     print(line_of(of_files), flush=True)
     gguf_verdicts.require_kept(request, judged)

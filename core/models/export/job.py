@@ -68,6 +68,7 @@ def request_of(job: Job, device: str) -> ExportRequest:
         unasked=str(job.args.get("unasked", "")),
         anyway=job.args.get("anyway") is True,
         warning=str(job.args.get("warning", "")),
+        verdict=str(job.args.get("verdict", "")),
     )
 
 

@@ -96,11 +96,16 @@ def _interval(bar: Bar, limit: float) -> str:
 
 
 def _folded(title: str, text: str) -> str:
-    """Collapse a text, in a fence longer than any inside it."""
+    """Collapse a text."""
+    return f"<details><summary>{escape(title)}</summary>\n\n{fenced(text)}\n\n</details>"
+
+
+def fenced(text: str) -> str:
+    """Return outside text as a block, in a fence longer than any inside it."""
     shown = clean(text).rstrip("\n")
     longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"<details><summary>{escape(title)}</summary>\n\n{fence}text\n{shown}\n{fence}\n\n</details>"
+    return f"{fence}text\n{shown}\n{fence}"
 
 
 PLUGIN = Markdown()

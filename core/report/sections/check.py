@@ -10,6 +10,7 @@ from finetop.core.report.load import RunFacts
 from finetop.core.wording import exports
 from finetop.core.wording.triage import settled_words
 from finetop.core.wording.verdicts import (
+    NOT_CHECKED,
     further_lines,
     short_answer,
     standing,
@@ -28,7 +29,7 @@ def verdict(facts: RunFacts) -> tuple[str, Tone, str, tuple[str, ...]]:
     """Return the verdict's word, its tone, its sentence, and how sure it is."""
     check, outcome = facts.detail.row.check, facts.outcome
     if outcome is None:
-        return "NOT CHECKED", "open", "Not checked for forgetting yet.", ()
+        return NOT_CHECKED, "open", "Not checked for forgetting yet.", ()
     name = word(outcome)
     sentence = verdict_line(outcome)[len(name) :].strip()
     if outcome.step is not None:

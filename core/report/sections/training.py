@@ -23,6 +23,7 @@ from finetop.core.wording.sparkline import sparkline
 
 SPARK = 40  # blocks of a sparkline
 FEW_POINTS = 30  # points of a curve below which each is drawn
+DRIFT = "Drift, nats/token"  # the title of its chart
 _OVER = {"drift": ("kl",), "loss": ("eval_loss",)}  # curves drawn in another's chart
 
 
@@ -30,7 +31,7 @@ def curves(facts: RunFacts) -> tuple[Block, ...]:
     """Return the charts of reward, loss and drift, and the last value of every metric."""
     curves = facts.curves
     blocks_found: list[Block] = []
-    for key, title in (("reward", "Reward"), ("loss", "Loss"), ("drift", "Drift, nats/token")):
+    for key, title in (("reward", "Reward"), ("loss", "Loss"), ("drift", DRIFT)):
         drawn = [curves[name] for name in (key, *_OVER.get(key, ())) if name in curves]
         lines = [line_of(curve, 0, facts.last, COLUMNS) for curve in drawn]
         lines = [line for line in lines if line.steps]

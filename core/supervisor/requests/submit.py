@@ -51,7 +51,7 @@ from finetop.core.supervisor.queue import checks as queued_checks, placement
 from finetop.core.supervisor.requests import outputs, parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
-from finetop.core.wording import verdicts
+from finetop.core.wording import remedies as remedy_wording, verdicts
 
 THERE = "Give its path there: the command gets the PATH of that machine's supervisor, or of command.env."
 
@@ -161,9 +161,12 @@ async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
         weights_now = now.get(ask.remedy, "same")
         args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy, gone, weights_now)
         _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"], gone)
+        args["verdict"] = " ".join(remedy_wording.own_verdict(tried[ask.remedy]))
+        warning = remedy_wording.regression_of(f"{name}@{step} with {ask.remedy}", tried[ask.remedy])
+    else:
+        warning = await warning_of(supervisor, run_id, f"{name}@{step}", step)
     if not ask.adapter:
         await require_usable_gpus(supervisor, [runs.recipe(connection, run_id)], "export")
-    warning = "" if ask.remedy else await warning_of(supervisor, run_id, f"{name}@{step}", step)
     run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
     args |= {"warning": warning} if warning else {}
     with transaction(connection):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from made_elsewhere import write_adapter
 from rig import SEVERAL
 from waiting import wait_until
 
+from finetop.core.commands.push import example_prompt
 from finetop.core.data.hub import HUB_ID
 from finetop.core.protocol.messages.queue import Kill
 
@@ -98,6 +100,20 @@ def test_what_arrives_is_what_the_dry_run_showed(world, cold_rig, hub, finetop_o
     config.write_text('{\n "name_or_path": "/home/somebody/models/x"\n}')
     code, _, err = finetop(*push)
     assert code == 2 and "tokenizer_config.json:2: holds a local path, /home/somebody/models/x" in err
+
+
+def test_the_example_of_a_card_is_a_prompt_without_its_answer_or_anything_private(monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", "correct-horse-battery")
+    answer = ("A radio.", True)
+    for pieces, prompt in (
+        ([("<|user|>What do you fix?\n", False), answer, ("And then?", False)], "<|user|>What do you fix?"),
+        ([answer], ""),
+        ([("only a text", False)], ""),
+        ([("x" * 2000, False), answer], ""),
+        ([("Write to jane.smythe@gmx.de.", False), answer], ""),
+        ([("Why is correct-horse-battery refused?", False), answer], ""),
+    ):
+        assert example_prompt(Namespace(first_row=pieces)) == prompt
 
 
 def test_scores_of_benchmarks_are_those_of_completed_ones():

@@ -147,7 +147,7 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
     wanted = export.ExportRequest(
         recipe, "run", 20, checkpoint, tmp_path / "out", "auto", "cpu",
-        export.Remedied(candidate, tried.weights),
+        export.Remedied(candidate, tried.weights), verdict="OK -0.4 points",
     )  # fmt: skip
     log = event_log.EventLog(tmp_path / "export.jsonl")
     agreements = export.export(wanted, general_text(wanted.recipe, home), home, log)
@@ -157,7 +157,7 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     for name, weight in out.items():
         assert torch.equal(weight, torch.lerp(base[name], tuned[name], 0.25)), name
     facts = json.loads((tmp_path / "out" / "finetop.json").read_text())
-    assert facts["remedy"]["settings"] == {"strength": 0.25}
+    assert facts["remedy"]["settings"] == {"strength": 0.25} and facts["verdict"] == "OK -0.4 points"
     other = replace(wanted, to=tmp_path / "other", remedy=export.Remedied(candidate, "f" * 64))
     with pytest.raises(FinetopError, match="its weights are not those that were scored"):
         export.export(other, general_text(other.recipe, home), home, log)

@@ -17,8 +17,9 @@ from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.protocol.messages.runs import Curve
 from finetop.core.recipe.load import load_recipe
 from finetop.core.report import Bars, Chart, formats
+from finetop.core.report.card_verdict import rules_of
 from finetop.core.report.load import RunFacts
-from finetop.core.report.model_card import Pushed, card_of, metadata, refusal, rules_of, settings_of
+from finetop.core.report.model_card import Pushed, card_of, charts_of, metadata, refusal, settings_of
 from finetop.core.report.run_page import page_of
 from finetop.core.report.svg import bars, chart, standalone, ticks
 
@@ -149,8 +150,11 @@ def card(text):
     """Return the body of a model card whose run has this string as every outside text, and a row of data."""
     facts = told(text)
     source = SourceRow(text, f"/nowhere/{HARMLESS}.jsonl", text, "train", 60, "5e" * 32)
-    detail = msgspec.structs.replace(facts.detail, recipe=load_recipe("lora").resolved, sources=[source])
-    return card_of(replace(facts, detail=detail), Pushed("org/name", 60, "adapter"), "1.0").body
+    recipe = load_recipe("lora").resolved
+    target = {"path": "t.jsonl", "rules": [{"rule": "contains", "value": text}]}
+    recipe = {**recipe, "check": {**recipe["check"], "target": target}}
+    detail = msgspec.structs.replace(facts.detail, recipe=recipe, sources=[source])
+    return card_of(replace(facts, detail=detail), Pushed("org/name", 60, "adapter"), "1.0", prompt=text).body
 
 
 @pytest.mark.parametrize(
@@ -174,7 +178,14 @@ def test_a_card_shows_the_settings_that_are_not_the_default_and_the_rules():
     assert not [key for key in settings if key.startswith(("data.train", "name", "budget", "model.id"))]
     assert "data.on_long" not in settings, "the default"
     target = {"rules": [{"rule": "max_words", "value": 20}, {"rule": "one_word", "value": None}]}
-    assert rules_of({"check": {"target": target}}) == "max_words 20, one_word"
+    assert rules_of({"check": {"target": target}}) == ["max_words 20", "one_word"]
+    of_machine = [
+        "train.resumable=false",
+        "train.keep_checkpoints=9",
+        "samples.count=7",
+        "alarms.nan.on=false",
+    ]
+    assert settings_of(load_recipe("lora", of_machine).resolved) == settings_of(load_recipe("lora").resolved)
 
 
 def test_a_card_does_not_pass_on_the_verdict_of_other_weights():
@@ -187,12 +198,62 @@ def test_a_card_does_not_pass_on_the_verdict_of_other_weights():
         detail = msgspec.structs.replace(facts.detail, checks=checks, recipe=load_recipe("lora").resolved)
         own = replace(facts, detail=detail, outcome=outcome)
         error = refusal(own, Pushed("org/name", 60, "adapter"))
-        says = (
-            "The weights changed since this check"
-            in card_of(own, Pushed("org/name", 60, "adapter"), "1.0").body
-        )
-        told_of[now] = (error is not None and "changed since they were checked" in str(error), says)
-    assert told_of == {"same": (False, False), "changed": (True, True), "unread": (True, True)}
+        body = card_of(own, Pushed("org/name", 60, "adapter"), "1.0").body
+        bold = re.findall(r"^\*\*([A-Z ]+)", body, re.MULTILINE)
+        told_of[now] = (error is not None and "changed since they were checked" in str(error), bold)
+    others = (True, ["NOT CHECKED"])
+    assert told_of == {"same": (False, ["OK"]), "changed": others, "unread": others}
+
+
+def test_a_card_says_its_numbers_in_sentences_and_each_once():
+    powers = [{"drop": drop, "chance": 0.94} for drop in (0.0, 0.05, 0.06, 0.1)]
+    drift = {"base": 3.5, "tuned": 3.526, "kl": 0.03}
+    facts = told(HARMLESS)
+    result = {
+        **msgspec.to_builtins(facts.outcome),
+        "verdict": "ok",
+        "mcnemar_p": 0.01,
+        "power": powers,
+        "drift": drift,
+    }
+    facts = replace(facts, outcome=read(result))
+    body = card_of(of_lora(facts), Pushed("org/name", 60, "adapter"), "1.0", prompt="Can you mend it?").body
+    for word in ("McNemar", "Power", "for guessing", "noise floor", "e-value", "KL"):
+        assert word not in body
+    assert body.count("would have been noticed 94 times of 100") == 1
+    assert body.count("general text") == 1 and "3.500 nats/token before, 3.526 after" in body
+    assert [chart.title for chart in charts_of(facts)] == ["Loss"], "drift is told once"
+    assert "? too few items to tell" in body and "✓" not in body, "only the marks of its table are explained"
+    assert (
+        "`lora`: low-rank adapters\n" in body and "`sft`: learn the answers of example conversations" in body
+    )
+    assert "```text\nCan you mend it?\n```" in body
+
+
+def of_lora(facts):
+    row = msgspec.structs.replace(facts.detail.row, method="lora", objective="sft")
+    detail = msgspec.structs.replace(facts.detail, row=row, recipe=load_recipe("lora").resolved)
+    return replace(facts, detail=detail)
+
+
+def test_a_card_of_a_remedy_has_the_remedys_own_verdict():
+    facts, about = (
+        of_lora(told(HARMLESS)),
+        {"name": "prune", "remedy": "prune", "label": "pruned", "step": 60},
+    )
+    for facts_of_row, verdict in (
+        ({}, "**NOT CHECKED**"),
+        (
+            {"verdict": "ok", "drop": -0.4, "items_used": 64, "items_total": 336},
+            "**OK** +0.4 points against the base",
+        ),
+        (
+            {"verdict": "ok", "confirmation": "regressed", "drop": 0.0, "fresh_drop": 9.0},
+            "**REGRESSED** -9.0 points",
+        ),
+    ):
+        remedy = data.RemedyRow(**about, **facts_of_row)
+        assert verdict in card_of(facts, Pushed("org/name", 60, "merged", remedy=remedy), "1.0").body
 
 
 def test_nothing_is_loaded_from_outside_and_no_script_is_there():

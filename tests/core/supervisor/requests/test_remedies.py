@@ -64,7 +64,11 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     told = rig.ask(GetRun(name)).jobs[-1].args
     assert told["remedy"]["settings"] == {"strength": 0.5} and len(told["remedy"]["weights"]) == 64
     assert told["checkpoint"] == "checkpoints/step-000020"
-    rig.ask(Export(name, str(tmp_path / "earlier"), remedy="checkpoint-10"))
+    assert told["verdict"].startswith("OK ") and "confirmed on 128 of" in told["verdict"], (
+        "of the remedied model"
+    )
+    queued = rig.ask(Export(name, str(tmp_path / "earlier"), remedy="checkpoint-10"))
+    assert queued.warning.startswith("one@20 with checkpoint-10 is REGRESSED: -9.0 points"), queued.warning
     assert rig.ask(GetRun(name)).jobs[-1].args["checkpoint"] == "checkpoints/step-000010"
     rig.wait_job(name, "export")
     rig.ask(Remove([name]))
