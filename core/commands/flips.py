@@ -16,6 +16,7 @@ from finetop.core.protocol.messages.checks import Flips
 from finetop.core.protocol.messages.triage import LostItems
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.verdicts import outdated
 
 LONGEST = 200  # characters shown of a question or an answer
 
@@ -64,8 +65,11 @@ def print_filtered(args: argparse.Namespace, home: Home) -> int:
     answer = ask_once(home, LostItems(args.run, args.task, args.kind, args.only or "", **limits))
     if args.json:
         items = [item_facts(item) for item in answer.items]
-        print_json({"check_id": answer.check_id, "matching": answer.matching, "items": items})
+        document = {"check_id": answer.check_id, "matching": answer.matching, "items": items}
+        print_json({**document, "weights_now": answer.weights_now})
         return 0
+    if answer.weights_now != "same":
+        print(outdated(clean_line(args.run), answer.weights_now))
     changed = answer.lost + answer.won
     print(f"{answer.matching} of {changed} changed items in the deciding check of {args.run}")
     for item in answer.items:

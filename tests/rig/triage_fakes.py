@@ -16,6 +16,7 @@ from finetop.core.protocol.messages.triage import (
     LookAtCell,
     LookEarlier,
     LookEarlierAnswer,
+    LostItems,
     SetStanding,
     TriageRun,
 )
@@ -77,6 +78,8 @@ class FakeTriage(FakeSupervisor):
                 return flipped_items.cell(self.connection, ask)
             if isinstance(ask, TriageRun):
                 return stored.run_detail(self.connection, ask)
+            if isinstance(ask, LostItems):
+                return flipped_items.list_lost(self.connection, ask)
             return triage.ANSWERS[type(ask)](self._own, ask)
         answer = await super().ask(ask)
         if isinstance(answer, ChangesAnswer):

@@ -186,6 +186,7 @@ class LostItemsAnswer(msgspec.Struct, frozen=True):
     lost: int  # of the task, whatever the filter
     won: int
     kinds: list[ItemKind]
+    weights_now: Now = "same"  # of the check
 
 
 class LostItems(Question[LostItemsAnswer], tag="lost-items", frozen=True, omit_defaults=True):

@@ -56,6 +56,11 @@ async def run_detail(supervisor: Supervisor, ask: messages.TriageRun) -> message
     return msgspec.structs.replace(answer, not_looked_at=steps, weights_now=now)
 
 
+async def lost_items(supervisor: Supervisor, ask: messages.LostItems) -> messages.LostItemsAnswer:
+    answer = flipped_items.list_lost(supervisor.connection, ask)
+    return msgspec.structs.replace(answer, weights_now=await _weights_now(supervisor, ask.run))
+
+
 async def _weights_now(supervisor: Supervisor, run: str) -> Now:
     """Return what became of the weights of the check that a run is known by."""
     known = triage.known_check(supervisor.connection, run)
@@ -70,7 +75,7 @@ ANSWERS: dict[Any, Callable[[Supervisor, Any], Any]] = {
     messages.Triage: page,
     messages.TriageRun: run_detail,
     messages.LookAtCell: cell,
-    messages.LostItems: _of_store(flipped_items.list_lost),
+    messages.LostItems: lost_items,
     messages.LookAtItem: _of_store(flipped_items.item_detail),
     messages.SetStanding: judge,
 }

@@ -10,7 +10,7 @@ from finetop.core.protocol.events import RemedyTried
 from finetop.core.protocol.messages.chat import ChatSide, OpenChat
 from finetop.core.protocol.messages.remedies import Remedies, Remedy
 from finetop.core.protocol.messages.submit import Export
-from finetop.core.protocol.messages.triage import LookAtCell, SetStanding, Standing, TriageRun
+from finetop.core.protocol.messages.triage import LookAtCell, LostItems, SetStanding, Standing, TriageRun
 from finetop.core.protocol.runs import Finished
 from finetop.core.store import runs
 from finetop.core.supervisor.requests import chat, remedies, submit, triage
@@ -105,7 +105,11 @@ def test_triage_says_it_and_nobody_accepts_them(quiet, bad):
     supervisor = quiet.supervisor
 
     def seen():
-        asked = (triage.cell(supervisor, LookAtCell("bad")), triage.run_detail(supervisor, TriageRun("bad")))
+        asked = (
+            triage.cell(supervisor, LookAtCell("bad")),
+            triage.run_detail(supervisor, TriageRun("bad")),
+            triage.lost_items(supervisor, LostItems("bad")),
+        )
         return {answered(request).weights_now for request in asked}
 
     assert seen() == {"same"}
