@@ -10,12 +10,18 @@ from finetop.core.plan.schedule import PastRun
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.home import Home
 
-PAST_RUNS_SQL = """
+FEWEST_STEPS = 3  # behind the first one, which warms up: a run of fewer says too little of the speed
+PAST_RUNS_SQL = f"""
+WITH steps AS (
+  SELECT run_id, value, row_number() OVER (PARTITION BY run_id ORDER BY step) AS place
+  FROM metrics WHERE key = 'tokens_per_s'
+)
 SELECT r.name, r.model, r.method, r.objective, j.device, j.planned, median(m.value)
 FROM runs r
 JOIN jobs j ON j.run_id = r.id AND j.verb = 'train'
-JOIN metrics m ON m.run_id = r.id AND m.key = 'tokens_per_s'
+JOIN steps m ON m.run_id = r.id AND m.place > 1
 GROUP BY r.id, r.name, r.model, r.method, r.objective, j.device, j.planned
+HAVING count(DISTINCT m.place) >= {FEWEST_STEPS}
 ORDER BY r.id DESC
 """
 

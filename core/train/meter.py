@@ -55,6 +55,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.process = psutil.Process()
         self.began = self.step_began = self.shown = time.monotonic()
         self.step_s = math.inf
+        self.warm: float | None = None  # when this job's first step ended
         self.handed_back: float | None = None  # since when the trainer prepares the next rows
         self.waited_s = 0.0  # for the rows of this step
         self.tokens = 0.0
@@ -80,6 +81,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             torch.cuda.synchronize(self.device)  # else the trainer waits for the GPU as it reads the loss
         now = time.monotonic()
         self.step_s = max(1e-9, now - self.step_began)
+        if self.warm is None:
+            self.warm = now
         is_due = now - self.looked >= PHASE_S or state.global_step in (1, state.max_steps)
         if is_due and self.device.startswith("cuda"):
             self._look_at_gpu(now)
@@ -181,9 +184,15 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         return self.energy_before_wh + sum(self.energies) / 3600
 
     def _phase(self, state: TrainerState, now: float) -> float:
-        """Report the training progress; return the seconds left at the average pace so far, evaluations included."""
-        steps_taken = max(1, state.global_step - self.first_step)
-        left_s: float = (now - self.began) / steps_taken * float(state.max_steps - state.global_step)
+        """Report the training progress; return the seconds left at the average pace so far, evaluations included.
+
+        The first step, which warms up, counts only until there is a second.
+        """
+        steps_taken, began = state.global_step - self.first_step, self.began
+        if self.warm is not None and steps_taken > 1:
+            steps_taken, began = steps_taken - 1, self.warm
+        pace_s = (now - began) / max(1, steps_taken)
+        left_s: float = pace_s * float(state.max_steps - state.global_step)
         done, total = float(state.global_step), float(state.max_steps)
         spent_s = round(self.spent_s(now), 1)
         self.events.write(Phase("training", done, total, "steps", round(left_s, 1), spent_s))

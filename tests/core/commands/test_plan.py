@@ -189,11 +189,14 @@ def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, folder, command, monke
     (folder / "mine.yaml").write_text(text.replace("id: ./model", f"id: {folder / 'model'}"))
     # No model of that size fits here.
     assert command("run", str(folder / "mine.yaml"), "--wait", "--force")[0] == 0
+    short = (folder / "mine.yaml").read_text().replace('\\"steps\\": 4', '\\"steps\\": 2')
+    (folder / "short.yaml").write_text(short)  # one step behind the first, which warms up
+    assert command("run", str(folder / "short.yaml"), "--wait", "--force")[0] == 0
     code, out, _ = command("plan", str(folder / "mine.yaml"), "--json")
     assert code in (0, 1)
     plan_facts = json.loads(out)["plan"]
     assert plan_facts["time"]["is_measured"], plan_facts["time"]
-    assert plan_facts["time"]["source"] == "measured by run mine"
+    assert plan_facts["time"]["source"] == "measured by run mine", "two steps say too little"
     assert 4000 < plan_facts["time"]["tokens_per_s"] < 4200
 
 

@@ -1,4 +1,4 @@
-"""What the trainer reports while it evaluates."""
+"""What the trainer reports: its progress, evaluations, energy."""
 
 import math
 from types import SimpleNamespace
@@ -23,6 +23,19 @@ def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_p
         meter.on_prediction_step(None, None, None, eval_dataloader=range(7))
     meter.on_prediction_step(None, None, None, eval_dataloader=range(7))  # at once: nothing is reported
     assert read_events(tmp_path) == [events.Phase("evaluating", float(n), 7.0, "batches") for n in (1, 2, 3)]
+
+
+def test_the_time_left_leaves_the_first_step_out(tmp_path, monkeypatch):
+    log = event_log.EventLog(tmp_path / "events.jsonl")
+    meter = Meter(log, "cpu", {}, SimpleNamespace(begin=lambda steps: None))
+    meter.began = 0.0
+    left = []
+    for step, now in enumerate((60.0, 61.0, 62.0), 1):  # a minute to warm up, then a second a step
+        monkeypatch.setattr(meters.time, "monotonic", lambda now=now: now)
+        state = SimpleNamespace(global_step=step, max_steps=12)
+        meter.on_step_end(None, state, None)
+        left.append(meter._phase(state, now))
+    assert left == [660.0, 10.0, 9.0]
 
 
 def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
