@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from finetop.core.data import hub
 from finetop.core.data.weight_files import bytes_of, is_adapter, known_hash, model_hash
 from finetop.core.errors import FinetopError
-from finetop.core.models.checkpoint import checkpoint_of
+from finetop.core.models.checkpoint import MERGED, checkpoint_of
+from finetop.core.models.save import FACTS
 from finetop.core.protocol.runs import Now
 from finetop.core.recipe.references import is_reference
-from finetop.core.runtime.files import given_path
+from finetop.core.runtime.files import given_path, read_own
 from finetop.core.runtime.home import Home
 
 WEIGHTS_NOW = "weights_now"  # key of a result that was compared
@@ -57,7 +60,8 @@ def weights_now(
     """Compare the hashes in a result with the weights on disk. Weights that are gone have not changed."""
     held = [] if checkpoint is None else [(tuned_hash(result), checkpoint)]
     if (base := base_folder(recipe, home)) is not None:
-        held.append((hash_in((result.get("models") or {}).get("base")), base))
+        digest = hash_in((result.get("models") or {}).get("base"))
+        held.append((_merged_from(digest, home) if is_adapter(base) else digest, base))
     of_each: set[Now] = {
         _now(digest, folder, home, hashes=hashes) for digest, folder in held if digest is not None
     }
@@ -65,21 +69,36 @@ def weights_now(
 
 
 def base_folder(recipe: Mapping[str, Any], home: Home) -> Path | None:
-    """Return where a job would find a recipe's base on this machine; None if it is not here, or is merged for it."""
+    """Return where a job would find a recipe's base on this machine, or the adapter of a run that it merges into one.
+
+    None if it is not here.
+    """
     model = recipe.get("model") or {}
     name, revision = str(model.get("id", "")), model.get("revision")
     if hub.is_local(name):
         return given_path(name)
     if is_reference(name):
         try:
-            parent = checkpoint_of(name, home)
+            return checkpoint_of(name, home)
         except FinetopError:
             return None
-        return None if is_adapter(parent) else parent
     own_copy = home.models / hub.ALIAS
     if name == hub.ALIAS and revision is None and own_copy.is_dir():
         return own_copy
     return hub.snapshot_of(hub.id_of(name), revision)
+
+
+def _merged_from(digest: str | None, home: Home) -> str | None:
+    """Return the hash of the adapter that the base with this hash was merged from; None if that was not kept."""
+    merged = home.models / MERGED
+    for folder in merged.iterdir() if digest is not None and merged.is_dir() else ():
+        if known_hash(folder, home) == digest:
+            try:
+                facts = msgspec.json.decode(read_own(folder / FACTS))
+                return str(facts["adapter_hash"])
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+                return None
+    return None
 
 
 def _now(digest: str, folder: Path, home: Home, *, hashes: bool) -> Now:

@@ -33,6 +33,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 4 << 20  # bytes
 _NAME = re.compile(r"step-[0-9]{1,12}", re.ASCII)
+MERGED = "merged"  # folder in the home's models: whole models that runs start from, made of others' adapters
 STATE = "state"  # folder of what resuming needs beside the weights: see core/train/resume/training_state.py
 
 

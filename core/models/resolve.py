@@ -12,7 +12,7 @@ import msgspec
 from finetop.core.data.hub import is_local
 from finetop.core.data.weight_files import adapter_hash, weights_hash
 from finetop.core.errors import BadInput
-from finetop.core.models.checkpoint import checkpoint_of
+from finetop.core.models.checkpoint import MERGED, checkpoint_of
 from finetop.core.models.load import check_folder, read_template
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.references import is_reference
@@ -22,8 +22,6 @@ from finetop.core.runtime.home import Home
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Model, Recipe
     from finetop.core.runtime.event_log import EventLog
-
-KEPT = "merged"  # folder in the home's models
 
 
 def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
@@ -103,9 +101,10 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
         raise BadInput(f"model.id: the weights of {run_folder.name}'s base have changed since.", hint=hint)
     device = devices.pick_device()
     dtype = devices.scoring_dtype(recipe.model.dtype, base.path, device)
-    parts = [base.weights_hash, adapter_hash(folder, home), dtype, base.quantize]
+    digest = adapter_hash(folder, home)
+    parts = [base.weights_hash, digest, dtype, base.quantize]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-    target = home.models / KEPT / key
+    target = home.models / MERGED / key
     if target.is_dir():
         return target
     events.write(Phase("merging the model it starts from"))
@@ -114,7 +113,7 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
     model = merge.whole(base, folder, number_format, device)
     tokenizer = load.tokenizer_of(base, folder)
     facts = {"run": run_folder.name, "checkpoint": folder.name, "base": base.id}
-    facts["weights_hash"] = base.weights_hash
+    facts |= {"weights_hash": base.weights_hash, "adapter_hash": digest}
     with save.beside(target) as aside:
         save.write(model, tokenizer, facts, aside)
         save.put(aside, target)

@@ -1,5 +1,6 @@
 """Where a recipe's base lies on this machine, so that a verdict speaks of no other base than it was made with."""
 
+import json
 import os
 
 import pytest
@@ -36,6 +37,15 @@ def of_a_run(home, monkeypatch):
     return write_model(home.runs / "0007-parent/checkpoints/step-000020"), "run:7@20"
 
 
+def of_an_adapters_run(home, monkeypatch):
+    folder = write_model(home.runs / "0007-parent/checkpoints/step-000020")
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    merged = write_model(home.models / "merged/key")
+    (merged / "finetop.json").write_text(json.dumps({"adapter_hash": model_hash(folder, home)}))
+    return folder, "run:7@20"
+
+
 def the_demo_model(home, monkeypatch):
     return write_model(home.models / hub.ALIAS), hub.ALIAS
 
@@ -45,22 +55,24 @@ def a_folder(home, monkeypatch):
     return folder, str(folder)
 
 
-@pytest.mark.parametrize("kind", [in_hub_cache, of_a_run, the_demo_model, a_folder])
+@pytest.mark.parametrize("kind", [in_hub_cache, of_a_run, of_an_adapters_run, the_demo_model, a_folder])
 def test_a_verdict_is_of_the_base_that_it_was_made_with(home, monkeypatch, kind):
     folder, name = kind(home, monkeypatch)
-    if kind is of_a_run:
-        (folder / "manifest.json").write_text('{"files": {"model.safetensors": 1}}')
+    (file,) = folder.glob("*.safetensors")
+    if kind in (of_a_run, of_an_adapters_run):
+        (folder / "manifest.json").write_text(json.dumps({"files": {file.name: 1}}))
     recipe = {"model": {"id": name, "revision": None}}
     assert base_folder(recipe, home) == folder
-    result = {"step": 1, "models": {"base": {"weights": model_hash(folder, home)}}}
+    read = home.models / "merged/key" if kind is of_an_adapters_run else folder
+    result = {"step": 1, "models": {"base": {"weights": model_hash(read, home)}}}
 
     def now():
         return weights_now(result, None, recipe, home, hashes=True)
 
     assert now() == "same"
-    (folder / "model.safetensors").write_bytes(b"x")
+    file.write_bytes(b"x")
     assert now() == "changed"
-    (folder / "model.safetensors").unlink()
+    file.unlink()
     folder.rename(folder.with_name("elsewhere"))
     assert now() == "same", "what is gone has not changed"
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_run import recipe_text
 
+from finetop.core.data.weight_files import adapter_hash
 from finetop.core.errors import BadInput, NotFound
 from finetop.core.models import checkpoint, load, resolve
 from finetop.core.recipe.load import resolve_text
@@ -46,6 +47,9 @@ def test_an_adapter_is_merged_once_and_a_whole_model_is_taken_as_it_is(home, tin
     with torch.no_grad():
         assert torch.allclose(model.eval()(ids).logits, tuned(ids).logits, atol=1e-5)
     assert tokenizer.chat_template
+    parent = home.runs / "0007-a/checkpoints/step-000020"
+    facts = json.loads((found.path / "finetop.json").read_text())
+    assert facts["adapter_hash"] == adapter_hash(parent, home), "by which a verdict knows its base again"
     made = (found.path / "model.safetensors").stat().st_mtime_ns
     again = resolve.resolve_model(Model(id="run:7@20", dtype="float32"), home, events)
     assert (again.path, again.weights_hash) == (found.path, found.weights_hash)
