@@ -82,6 +82,8 @@ def generate(
 
     def take(ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
         nonlocal tokens, first_s, was_stopped, has_ended
+        if was_stopped or has_ended:  # on Apple's GPU `generate` decides a step late, and drops that token
+            return torch.ones(1, dtype=torch.bool, device=ids.device)
         token, tokens = int(ids[0, -1]), tokens + 1
         if tokens == 1:
             first_s = time.monotonic() - began

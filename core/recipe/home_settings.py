@@ -4,7 +4,7 @@ settings: 1
 keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_days: null, selected_days: 30,
        trash_days: 30}
 hung: {after_s: 600, then: tell}
-gpus: {share: true, reserve_gib: 1, only: null}
+gpus: {share: true, reserve_gib: 1, only: null, after_memory_errors: leave_out}
 slots: {cpu_jobs: 1}
 retry: {times: 2, wait_s: 60, longest_s: 3600, not_after: []}
 resume: {after_reboot: true, after_crash: true}
@@ -67,6 +67,8 @@ class Gpus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     reserve_gib: Annotated[float, Meta(ge=0, le=1024)] = 1.0
     # only these: indexes as in nvidia-smi, or UUIDs or their beginning
     only: tuple[Annotated[int, Meta(ge=0, le=1023)] | Annotated[str, Meta(min_length=4)], ...] | None = None
+    # one that had uncorrectable memory errors since its driver was loaded: they end only the process that they hit
+    after_memory_errors: Literal["leave_out", "use"] = "leave_out"
 
 
 class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

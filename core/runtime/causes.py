@@ -53,7 +53,10 @@ _ASSERTION = (
     "Most often an index out of range: a token or label outside the model's vocabulary. "
     "With CUDA_LAUNCH_BLOCKING=1 the traceback names the line; on the CPU the error names the index."
 )
-_RANKS = "One rank may have died first: see whose log ends early. Then the network between them."
+_RANKS = (
+    "One rank may have died first: see whose log ends early. Then the network between them. "
+    "If all hang at their first step on one machine, set NCCL_P2P_DISABLE=1."
+)
 
 # The first match counts, and any of these before any of _GENERAL, wherever in a log they are.
 # Texts as in CUDA 12 and 13, torch 2.13, NCCL 2.27, bitsandbytes 0.50, Triton 3.6, glibc and Linux 6.

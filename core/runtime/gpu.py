@@ -37,6 +37,7 @@ class Gpu:
     processes: tuple[Process, ...] | None = None  # None: not available
     fault: Fault = ""
     trouble: str = ""  # the fault in words
+    is_past: bool = False  # the fault is a memory error since the driver was loaded: nothing fails now
     is_part: bool = False  # an instance: CUDA allows a process only one, and no other GPU with it
     capability: Capability = None
 

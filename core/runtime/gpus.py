@@ -152,7 +152,7 @@ class NvidiaReader:
         self,
         handle: Any,
         index: int,
-        fault: tuple[Fault, str],
+        unfit: Unfit | None,
         capability: Capability,
         *,
         is_part: bool = False,
@@ -162,6 +162,10 @@ class NvidiaReader:
         usage = self._call(nvml.nvmlDeviceGetUtilizationRates, handle)
         watts = self._call(nvml.nvmlDeviceGetPowerUsage, handle)
         running = self._call(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        # clients of an MPS server are listed separately, and the server itself among the others
+        clients = self._call(nvml.nvmlDeviceGetMPSComputeRunningProcesses, handle)
+        if running is not None and clients:
+            running = [*running, *clients]
         return Gpu(
             index=index,
             uuid=nvml.nvmlDeviceGetUUID(handle),
@@ -172,8 +176,9 @@ class NvidiaReader:
             celsius=self._call(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
             watts=None if watts is None else watts / 1000,
             processes=None if running is None else tuple(_process(process) for process in running),
-            fault=fault[0],
-            trouble=fault[1],
+            fault="" if unfit is None else unfit.fault,
+            trouble="" if unfit is None else unfit.text,
+            is_past=unfit is not None and unfit.is_past,
             is_part=is_part,
             capability=None if capability is None else (int(capability[0]), int(capability[1])),
         )
@@ -193,20 +198,20 @@ class NvidiaReader:
             return machine_memory()
         return Memory(memory.total - getattr(memory, "reserved", 0), memory.used)
 
-    def _fault(self, handle: Any, index: int) -> tuple[Fault, str]:
+    def _fault(self, handle: Any, index: int) -> Unfit | None:
         """Return the fault of a GPU that answers but is unfit: what NVIDIA's DCGM takes one out of service for."""
         nvml = self._nvml
         rows = self._call(nvml.nvmlDeviceGetRemappedRows, handle)
         if rows is not None and rows[3]:
-            return "failing", "its memory is worn out (a row could not be remapped): have it replaced"
+            return Unfit("failing", "its memory is worn out (a row could not be remapped): have it replaced")
         reset = f"it needs a reset: nvidia-smi --gpu-reset -i {index}"
+        if self._call(nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle):
+            return Unfit("failing", f"damaged pages of its memory wait to be retired: {reset}")
         kinds = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
         if errors := self._call(nvml.nvmlDeviceGetTotalEccErrors, handle, *kinds):
             count = counted(errors, "uncorrectable memory error")
-            return "failing", f"{count} since the driver was loaded: {reset}"
-        if self._call(nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle):
-            return "failing", f"damaged pages of its memory wait to be retired: {reset}"
-        return "", ""
+            return Unfit("failing", f"{count} since the driver was loaded: {reset}", is_past=True)
+        return None
 
     def _call(self, function: Callable[..., Answer], *arguments: Any) -> Answer | None:
         """Call a function that some GPUs or drivers lack; None if it fails. Raises NVMLError if the GPU is lost."""
@@ -220,6 +225,15 @@ class NvidiaReader:
     def _is_lost(self, error: Any) -> bool:
         nvml = self._nvml
         return error.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED)
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why a GPU that answers gets no job; `is_past` is that of `Gpu`."""
+
+    fault: Fault
+    text: str
+    is_past: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 The file: {"gpus": [{…}], "driver": "580.1", "init": "LIB_RM_VERSION_MISMATCH", "hangs": true}. Of a GPU: uuid, name,
 total (GiB, null: not reported) and used (GiB), busy, celsius, watts, joules (used so far), processes ([[pid, GiB or
 null], …], or null: not reported), error (every query about it fails like this: "GPU_IS_LOST"), mute (its name fails
-too), ecc, remap_failed, parts (MIG instances), capability ([7, 5] of a T4). Whatever is left out is not supported, as
-on many cards.
+too), mps_clients ([[pid, GiB], …]), ecc, remap_failed, parts (MIG instances), capability ([7, 5] of a T4). Whatever
+is left out is not supported, as on many cards.
 """
 
 from __future__ import annotations
@@ -134,6 +134,12 @@ class FakeNvml:
         return [
             SimpleNamespace(pid=pid, usedGpuMemory=None if gib is None else int(gib * GIB))
             for pid, gib in value
+        ]
+
+    def nvmlDeviceGetMPSComputeRunningProcesses(self, handle: Any) -> list[Any]:
+        return [
+            SimpleNamespace(pid=pid, usedGpuMemory=int(gib * GIB))
+            for pid, gib in self._told(handle, "mps_clients")
         ]
 
     def nvmlDeviceGetTotalEccErrors(self, handle: Any, kind: int, counter: int) -> int:

@@ -48,6 +48,8 @@ def gpu_summary(reading: GpuReading) -> str:
 def unfit(gpu: Gpu) -> Finding:
     """Report why no job gets a GPU."""
     fix = RESET.format(index=gpu.index) if gpu.fault == "lost" else "Jobs use the others."
+    if gpu.is_past:
+        fix = f"{fix} To use it too: gpus: {{after_memory_errors: use}} in settings.yaml."
     text = {"lost": "lost: ", "failing": "fails: "}.get(gpu.fault, "") + gpu.trouble
     return (warning if gpu.fault == "unreadable" else trouble)(f"GPU {gpu.index}", text, fix)
 

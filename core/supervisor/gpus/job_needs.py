@@ -122,6 +122,7 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu, models:
     from finetop.core.plan.estimate import estimate as plan, shape_of
     from finetop.core.plan.machine import Machine
     from finetop.core.plan.workload import Known
+    from finetop.core.plugins import METHODS
     from finetop.core.recipe.load import recipe_from_resolved
 
     recipe = recipe_from_resolved(resolved)
@@ -132,13 +133,14 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu, models:
     if not shape.is_known:
         return None
     estimated = plan(recipe, found.config, machine, Known(moving=Moving(shape=shape)), gpus=gpus)
+    weights = next((part.bytes for part in estimated.parts if part.name == "weights"), 0.0)
+    if not METHODS.load(recipe.method.name).keeps_base:  # in training also float32 masters
+        weights = estimated.parameters * (4.0 if estimated.dtype == "float32" else 2.0)
     match verb:
         case "check" | "remedy" | "approach" | "measure":
-            weights = next((part.bytes for part in estimated.parts if part.name == "weights"), 0.0)
             copied = answers.copy_of(weights) if recipe.model.engine == "vllm" else 0.0
             return (weights + copied) / GIB + CHECK_BESIDE_GIB
         case "chat":
-            weights = next((part.bytes for part in estimated.parts if part.name == "weights"), 0.0)
             return models * weights / GIB + CHAT_BESIDE_GIB
         case "export":
             return estimated.parameters * EXPORT_BYTES / GIB + EXPORT_BESIDE_GIB

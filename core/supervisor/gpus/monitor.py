@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finetop.core.runtime.gpu import Gpu, GpuReading
@@ -31,6 +31,12 @@ class TimedReading:
     sees_all: bool = True
 
 
+def forgiven(reading: GpuReading) -> GpuReading:
+    """Return a reading in which past memory errors of a GPU are no fault."""
+    cards = (replace(gpu, fault="", trouble="") if gpu.is_past else gpu for gpu in reading.gpus)
+    return replace(reading, gpus=tuple(cards))
+
+
 class Watch:
     """The thread and its newest reading."""
 
@@ -38,6 +44,7 @@ class Watch:
         self.last: TimedReading | None = None
         self.began = time.monotonic()  # start of the reading under way, or of the last one
         self.live: tuple[Attempt, ...] = ()  # set by the pool
+        self.forgives = False  # also: a GPU that had memory errors is fit
         self._launcher = launcher
         self._reader = NvidiaReader(nvml, known)
         self._wake = threading.Event()
@@ -54,6 +61,7 @@ class Watch:
             self.began = time.monotonic()
             try:
                 reading = self._reader.read()
+                reading = forgiven(reading) if self.forgives else reading
                 listed = {process.pid for gpu in reading.gpus for process in gpu.processes or ()}
                 owners = self._launcher.owners(self.live, listed)
             except Exception as error:  # a bug, or nonsense from the driver: reported and retried

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu
@@ -112,15 +111,30 @@ def in_the_way(
 
     `others` are the shares of all other jobs, `chats` those of each chat.
     """
-    if not chats:
-        return {}
-    for job in blocked:
-        for size in range(1, len(chats) + 1):
-            for going in combinations(sorted(chats), size):
-                held = [*others, *(share for chat in chats.keys() - set(going) for share in chats[chat])]
-                if job.want.gpus and not isinstance(place(job.want, cards, held, rules), str):
-                    return dict.fromkeys(going, job.name)
+    for job in blocked if chats else ():
+        wanted, able = fitting(job.want, cards)
+        each = (_going(wanted, card, others, chats, rules) for card in able)
+        by_card = [going for going in each if going is not None]
+        # of several GPUs those where the fewest chats go; one that has shares on more counts there once more
+        by_card.sort(key=lambda going: (len(going), going))
+        in_all = {chat for going in by_card[: job.want.gpus] for chat in going}
+        if in_all and len(by_card) >= job.want.gpus:
+            return dict.fromkeys(sorted(in_all), job.name)
     return {}
+
+
+def _going(
+    want: Want, card: Gpu, others: Shares, chats: Mapping[int, Shares], rules: Rules
+) -> list[int] | None:
+    """Return the fewest chats whose end makes room on a GPU, the largest first; None if all of them do not."""
+    on_it = {chat: shares for chat in chats if (shares := shares_on(card, chats[chat]))}
+    sizes = {chat: sum(size_of(share, card) for share in shares) for chat, shares in on_it.items()}
+    left, going = sorted(on_it, key=lambda chat: (-sizes[chat], chat)), list[int]()
+    while missing_gib(want, card, shares_on(card, others) + [s for chat in left for s in on_it[chat]], rules):
+        if not left:
+            return None
+        going.append(left.pop(0))
+    return going
 
 
 def fitting(need: Want, cards: Cards) -> tuple[Want, Cards]:

@@ -65,6 +65,7 @@ def update(supervisor: Supervisor) -> None:
         pool.stale_until = now
         pool.watch.soon()
     pool.watch.live = live
+    pool.watch.forgives = supervisor.settings.gpus.after_memory_errors == "use"
     reading = pool.watch.last
     if reading is not None and reading is not pool.newest:
         take_in(supervisor, reading)

@@ -6,9 +6,11 @@ import gguf_trial
 import msgspec
 import pytest
 import torch
+from transformers.generation import utils
+from transformers.generation.utils import StopCheck
 
 from finetop.core.chat import job as chat_job, transcript as files
-from finetop.core.chat.generate import Decoder
+from finetop.core.chat.generate import Decoder, Kept, generate
 from finetop.core.chat.job import Asks, Chat, open_sides
 from finetop.core.chat.sides import KIND
 from finetop.core.chat.transcript import Prompt, Transcript
@@ -92,6 +94,40 @@ def test_both_sides_answer_as_transformers_does_over_several_turns(world, plain)
     ids = tokenizer("The shop", return_tensors="pt")
     new = models[0].generate(**ids, do_sample=False, max_new_tokens=5)[0, ids.input_ids.shape[1] :]
     assert answers(folder, 6)[0][0] == tokenizer.decode(new, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("stops_at", [3, None])
+def test_a_token_behind_the_end_is_no_part_of_an_answer(plain, monkeypatch, stops_at):
+    """As on Apple's GPU, `generate` decides a step late, and drops the token of that step again."""
+    (model, *_), tokenizer = plain
+
+    class Late(StopCheck):
+        is_over = False
+
+        def __call__(self, unfinished, tokens, length):
+            before, self.is_over = self.is_over, super().__call__(unfinished, tokens, length)
+            return before
+
+        def finish(self):
+            return 1
+
+    prompt = tokenizer("Hello there", add_special_tokens=False, return_tensors="pt")
+    fifth = model.generate(**prompt, do_sample=False, max_new_tokens=5)[0, -1]
+    if stops_at is None:
+        monkeypatch.setattr(model.generation_config, "eos_token_id", int(fifth))
+
+    def answer():
+        pieces: list[str] = []
+        looks = iter(range(99))
+        ids, settings = prompt.input_ids[0].tolist(), ChatSettings(max_new_tokens=40)
+        stop = (lambda: False) if stops_at is None else (lambda: next(looks) >= stops_at)
+        found = generate(model, tokenizer, ids, settings, Kept(), pieces.append, stop)
+        return "".join(pieces), found.why, found.tokens
+
+    before = answer()
+    monkeypatch.setattr(utils, "StopCheck", Late)
+    assert answer() == before
+    assert before[1:] == (("stopped", 3) if stops_at else ("end", before[2]))
 
 
 def test_a_whole_model_is_beside_its_base_and_what_ends_an_answer(world, plain):

@@ -32,6 +32,15 @@ def test_what_a_gpu_tells_is_read_and_what_it_does_not_is_none(cards):
     assert looker(cards).read().gpus[1].processes is None
 
 
+def test_clients_of_an_mps_server_are_listed_too(cards):
+    """They are our jobs, and would count as memory of others."""
+    cards.change(0, processes=[[7, 0.03]], mps_clients=[[4242, 12.0]])
+    assert looker(cards).read().gpus[0].processes == (
+        Process(7, pytest.approx(0.03, abs=1e-6)),
+        Process(4242, 12.0),
+    )
+
+
 def test_a_card_tells_its_capability_and_its_instances_are_gpus_of_their_own_with_it(cards):
     parts = [{"uuid": f"MIG-{n}", "name": "NVIDIA H100 MIG 3g.40gb", "total": 40} for n in range(2)]
     cards.change(0, parts=parts)

@@ -16,6 +16,7 @@ from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.prefix_cache import LEAST_TOKENS, Prefixes, PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import score
+from finetop.core.models import devices
 
 PLAN = BatchPlan("packed", 128)
 PLENTY = 1 << 30
@@ -172,6 +173,13 @@ def test_out_of_memory_while_writing_leaves_nothing_behind(loud_model, tiny_toke
     with pytest.raises(torch.OutOfMemoryError):
         answer(counting(loud_model, 6), tiny_tokenizer, prompts, PLAN, memory)
     assert memory.held_bytes == 0
+
+
+def test_room_on_a_gpu_is_a_share_of_what_the_jobs_limit_leaves(monkeypatch):
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 2.0**30)
+    assert room_for("cuda:0") == int(0.15 * 2**30)
+    monkeypatch.setattr(devices, "free_bytes", lambda device: -1.0)
+    assert room_for("cuda:0") == 0
 
 
 def test_room_is_a_share_of_what_is_free():

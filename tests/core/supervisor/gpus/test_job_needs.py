@@ -91,6 +91,9 @@ def test_else_the_plan_counts_which_knows_the_card_the_verb_and_the_parent_s_mod
     for verb, gib in (("check", 23), ("export", 64)):
         own = want(quiet, large, verb)
         assert (own.gpus, round(own.gib)) == (1, gib)
+    # of full tuning too: float32 masters are rounded before a check
+    masters = {**large, "method": {"name": "full"}, "train": {**large["train"], "master": "float32"}}
+    assert round(want(quiet, masters, "check").gib) == 23
     assert want(quiet, large, "import") == Want(0)
     parent = quiet.queue("parent")
     update(quiet.supervisor.connection, "runs", parent, recipe=json.dumps(recipe))

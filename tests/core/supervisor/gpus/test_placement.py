@@ -1,11 +1,13 @@
 """Which job gets which GPUs: cases by hand, and invariants of all of them."""
 
+from itertools import combinations
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu
-from finetop.core.supervisor.gpus.placement import IDLE_GIB, Rules, Waiting, Want, decide, place
+from finetop.core.supervisor.gpus.placement import IDLE_GIB, Rules, Waiting, Want, decide, in_the_way, place
 
 RULES = Rules(share=True, reserve_gib=1.0)
 ALONE = Rules(share=False)
@@ -204,3 +206,36 @@ def test_a_big_job_is_not_starved_by_an_endless_stream_of_small_ones(cards, big,
         check_memory(cards, [own_share for found, _ in live.values() for own_share in found], rules)
         number += len(stream)
     raise AssertionError("it never started")
+
+
+# --- chats in the way -----------------------------------------------------------------------------------------
+
+
+def fewest(job, cards, others, chats, rules):
+    """Try all subsets of chats, the smallest first: what `in_the_way` must equal in number."""
+    for size in range(len(chats) + 1):
+        for going in combinations(sorted(chats), size):
+            held = [*others, *(own for chat in chats.keys() - set(going) for own in chats[chat])]
+            if not isinstance(place(job.want, cards, held, rules), str):
+                return size
+    return None
+
+
+@given(machines(), wants.filter(lambda want: want.gpus), rules, st.lists(sizes, max_size=5), st.data())
+@settings(max_examples=300, deadline=None)
+def test_as_few_chats_make_room_as_that_takes(cards, want, rules, shares, data):
+    places = st.integers(0, max(0, len(cards) - 1))
+    chats = {number: [share(data.draw(places), gib)] for number, gib in enumerate(shares)}
+    job = Waiting(99, "run", want)
+    going = in_the_way([job], cards, (), chats, rules)
+    assert len(going) == (fewest(job, cards, (), chats, rules) or 0)
+    assert set(going.values()) <= {"run"}
+    left = [own for chat in chats.keys() - going.keys() for own in chats[chat]]
+    assert not going or not isinstance(place(want, cards, left, rules), str)
+
+
+def test_many_chats_are_no_work():
+    """All subsets of forty would never be done."""
+    chats = {number: [share(0, 2.0)] for number in range(40)}
+    blocked = [Waiting(100, "never", Want(9)), Waiting(101, "run", Want(1, 8.0))]
+    assert in_the_way(blocked, [card()], (), chats, Rules(reserve_gib=0.0)) == dict.fromkeys(range(4), "run")

@@ -279,3 +279,12 @@ def test_a_job_that_is_done_with_its_gpu_leaves_it_to_others_and_goes_on(rig, ca
     cards.change(0, error="GPU_IS_LOST")
     rig.wait_state(whole, "failed")
     assert isinstance(rig.ask(GetRun(first)).row.state, Running)
+
+
+def test_a_gpu_with_past_memory_errors_is_used_if_the_settings_say_so(rig, cards):
+    for number in (0, 1):
+        cards.change(number, ecc=1)
+    name = rig.submit("one", steps=1)
+    rig.wait_because(name, "wants 1 GPU, 0 works and 2 are out of service")
+    set_to(rig, "gpus: {after_memory_errors: use}")
+    rig.wait_state(name, "finished")
