@@ -33,6 +33,7 @@ from finetop.core.protocol.messages.triage import (
     SetStanding,
     Standing,
     TriageCell,
+    TriageRunAnswer,
 )
 from finetop.core.protocol.request import Ask
 from finetop.core.store import exports
@@ -107,16 +108,21 @@ async def test_a_verdict_of_other_weights_says_so_above_its_numbers(store: duckd
     class Changed(FakeTriage):
         async def ask(self, ask: Ask) -> Any:
             answer = await super().ask(ask)
-            is_cell = isinstance(answer, CellAnswer)
-            return msgspec.structs.replace(answer, weights_now="changed") if is_cell else answer
+            is_of_weights = isinstance(answer, CellAnswer | TriageRunAnswer)
+            return msgspec.structs.replace(answer, weights_now="changed") if is_of_weights else answer
 
-    async with shown_app(make_app(Changed(store))) as (app, pilot):
+    store.execute("INSERT INTO checkpoints VALUES (1, 1, 1200, 'c', 1, 'full', 0)")
+    fake = Changed(store)
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
         lines = text_of(app).splitlines()
         said = next(
             at for at, line in enumerate(lines) if "! the weights of support-full-1e-4 changed" in line
         )
         assert "✗ REGRESSED" in lines[said + 2]
+        await pressed(pilot, "f")
+        (order,) = asked(fake, Check)
+        assert order.more is None, "they are checked; there are no more items of a check of others"
 
 
 def test_what_does_not_fit_is_counted_and_the_cursor_is_always_in_view() -> None:
