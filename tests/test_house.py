@@ -89,6 +89,7 @@ CALLED = re.compile(rf"\b(?:{'|'.join(OPENS)})\(")
 OPEN_OTHERWISE = {
     "runtime/files.py": "the one place",
     "runtime/cgroups.py": "the kernel's files of control groups",
+    "runtime/kernel_log.py memory_kill_of": "the kernel's log",
     "runtime/processes.py": "the kernel's files of processes",
     "runtime/keeper.py write_stacks": "by open_own",
     "runtime/torch_fits.py built_for": "a file that comes with torch",

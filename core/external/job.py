@@ -19,21 +19,26 @@ from typing import TYPE_CHECKING
 from finetop.core.errors import BadInput
 from finetop.core.external import reading
 from finetop.core.external.client import METRICS
-from finetop.core.external.looks import Looks
-from finetop.core.protocol.events import Ended, Phase
+from finetop.core.external.looks import LEFT_S, Looks
+from finetop.core.protocol.events import SKIPPED_OUTPUT, Alarm, Ended, Phase
 from finetop.core.recipe import command as commands
 from finetop.core.runtime import causes, failures, processes
 from finetop.core.runtime.files import end_of
 from finetop.core.runtime.job_process import attempt_of, users_environment
+from finetop.core.runtime.kernel_log import memory_kill_of
+from finetop.core.text import plain
 from finetop.core.train.resume.earlier_jobs import hours_used_up, read_earlier_jobs
+from finetop.core.wording.units import gib
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from finetop.core.recipe.job import Job
     from finetop.core.recipe.schema import Command
+    from finetop.core.runtime.kernel_log import MemoryKill
 
 PACKAGES = ("finetop",)
+NOT_IN_TIME = f"its last numbers could not be read within {LEFT_S:.0f} s, and are left out"
 IF_STOPPED = "asked to stop before the command began"
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
@@ -71,21 +76,33 @@ def work(job: Job) -> Ended:
     begun = reading.begin(
         job, attempt=attempt, goes_on=goes_on, environment=environment, spent_before_s=spent_before_s
     )
-    looks = Looks(begun.read_new)
+    looks, began = Looks(begun.read_new), time.time()
     try:
         child = start(command, environment, resumed=goes_on)
         begun.note(child.pid)
         end = follow(child, command, job, looks, used_up)
+        if end.status == "failed" and (kill := memory_kill_of(begun.numbers.processes, began)) is not None:
+            end = killed_for_memory(kill)
     finally:
         if not looks.look_at_last():
             begun.leave()
-            print("finetop: reading its last numbers takes too long: they are left out", flush=True)
+            print(f"finetop: {NOT_IN_TIME}", flush=True)
+            job.events.write(Alarm(SKIPPED_OUTPUT, begun.numbers.step, NOT_IN_TIME))
     if end.status == "finished" and not isfinite(begun.alarms.loss):
         output = commands.output_of(command)
         end = not_finite(begun.alarms.loss, begun.numbers.step, str(output or "its output folder"))
     if begun.numbers.read:
         print(f"finetop: read its numbers from {', '.join(sorted(begun.numbers.read))}", flush=True)
     return end
+
+
+def killed_for_memory(kill: MemoryKill) -> Ended:
+    """Return the end of a program of which the kernel killed a process for lack of memory."""
+    where = "its control group" if kill.of_group else "this machine"
+    who = f"process {kill.pid} ({plain(kill.name)}), which held {gib(kill.held_kib / 2**20)} GiB"
+    cause = f"out of memory in {where}: the kernel killed {who}"
+    hint = causes.of_another_program(causes.Cause("out_of_memory", cause, causes.MEMORY)).hint
+    return Ended("failed", cause, hint, 1, "out_of_memory")
 
 
 def not_finite(loss: float, step: int, output: str) -> Ended:

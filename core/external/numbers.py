@@ -93,6 +93,11 @@ class Numbers:
         """The last step."""
         return self._progress.step
 
+    @property
+    def processes(self) -> set[int]:
+        """All processes of the program that were seen."""
+        return self._search.writers.seen
+
     def read_new(self, *, is_last: bool = False) -> None:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
         now = self._looked = time.monotonic()

@@ -135,7 +135,10 @@ class Search:
 
     def proof_of(self, source: sources.Source, file: Path, *, is_named: bool) -> Proof | None:
         """Return whether a file is the program's, by its processes, else since nobody else works in its folder."""
-        proof = self._by_process(source, file) or self._by_place(source, file, is_named=is_named)
+        if self.places.is_late(file) and not self._is_private(file):
+            proof = Proof(False, "it was written after this program had ended")
+        else:
+            proof = self._by_process(source, file) or self._by_place(source, file, is_named=is_named)
         self._note_foreign(file, proof)
         return source.of_run(file, self.places, proof, self._evidence)
 

@@ -1,5 +1,6 @@
 """Fault 37: many programs of one user at once; each run has its own program's numbers, and nobody else's."""
 
+import json
 import os
 import random
 import signal
@@ -30,6 +31,8 @@ REAL = (
 )  # the packages themselves, if installed
 SLOTS = ALONE + "slots: {cpu_jobs: 12}\n"
 FLOAT32 = 1e-5  # of an event file
+ROUNDS = times(20, 2)
+ROUND_S = 600.0  # at most: 20 s on an idle machine, and each wait has a limit of its own, which tells what never came
 
 
 class Field:
@@ -91,21 +94,23 @@ def disturb(field: Field, names: list[str], luck: random.Random) -> None:
     if what == "supervisor":
         field.rig.restart()
         return
-    with suppress(AssertionError, ProcessLookupError, StopIteration):
-        job = field.rig.process_of(name) if word(field.rig.ask(GetRun(name)).row.state) == "running" else 0
-        pid = next(iter(processes.descendants(job))) if what == "program" and job else job
-        if pid:
-            os.kill(pid, signal.SIGKILL)
+    record = field.rig.job_folder(name) / "keeper.json"
+    if word(field.rig.ask(GetRun(name)).row.state) != "running" or not record.exists():
+        return  # it has ended meanwhile
+    with suppress(ProcessLookupError, StopIteration, ValueError):
+        job = int(json.loads(record.read_text())["job_pid"])
+        os.kill(next(iter(processes.descendants(job))) if what == "program" else job, signal.SIGKILL)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ROUND_S * ROUNDS)
 def test_each_of_many_programs_at_once_has_its_own_numbers(cold_rig, tmp_path, survived):
     rig = cold_rig
     rig.settings = SLOTS
     up(rig, TRACKIO_DIR=str(tmp_path / "trackio"))
     wrong = lost = doubled = written = untold = 0
-    rounds, luck = times(20, 2), random.Random(7)
-    for number in range(rounds):
+    luck = random.Random(7)
+    for number in range(ROUNDS):
         field = Field(rig, tmp_path / f"round-{number}")
         tag = f"-{number}"
         try:
@@ -174,6 +179,6 @@ def test_each_of_many_programs_at_once_has_its_own_numbers(cold_rig, tmp_path, s
                 program.kill()
                 program.wait()
     survived(
-        "37", f"{rounds} rounds of ten programs, five queued, two watched, three strangers", repeats=rounds,
+        "37", f"{ROUNDS} rounds of ten programs, five queued, two watched, three strangers", repeats=ROUNDS,
         written=written, lost=lost, doubled=doubled, wrong=wrong + untold, orphans=len(rig.orphans()),
     )  # fmt: skip

@@ -54,12 +54,19 @@ class Places:
     pattern: str = ""  # for the lines that it prints, in place of the known formats
 
     def is_new(self, file: Path) -> bool:
-        """Return whether a file is there and was written while the program ran."""
+        """Return whether a file is there and was written since the program began."""
+        return self._written(file) >= self.since
+
+    def is_late(self, file: Path) -> bool:
+        """Return whether a file was written after the program had ended."""
+        return self._written(file) > self.until
+
+    def _written(self, file: Path) -> float:
         try:
             facts = file.stat()
         except OSError:
-            return False  # a checkpoint may be deleted while files are searched for
-        return S_ISREG(facts.st_mode) and self.since <= facts.st_mtime <= self.until
+            return -math.inf  # a checkpoint may be deleted while files are searched for
+        return facts.st_mtime if S_ISREG(facts.st_mode) else -math.inf
 
 
 @dataclass

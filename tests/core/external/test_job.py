@@ -1,11 +1,13 @@
 """The job of a command, without a supervisor: its budget and what attempts in one folder leave."""
 
+import re
 import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 from command_attempt import Attempt
+from small_group import GREEDY, small_group
 
 from finetop.core.errors import BadInput
 from finetop.core.external import job, note
@@ -56,6 +58,18 @@ with open(os.environ["FINETOP_METRICS"], "w") as file:
         assert end.kind == "nan" and end.cause == f"the loss is {float(last)} at its last step, 2"
     alarms = [event.text for event in attempt.seen() if isinstance(event, events.Alarm)]
     assert not any("train.learning_rate" in text for text in alarms)
+
+
+def test_a_program_that_the_kernel_killed_for_lack_of_memory_says_so(tmp_path):
+    with small_group() as group:
+        attempt = Attempt(tmp_path, None, (sys.executable, "-c", GREEDY, str(group)))
+        note.remove(attempt.folder)
+        end = job.work(attempt.job())
+    assert (end.status, end.kind) == ("failed", "out_of_memory")
+    assert re.fullmatch(
+        r"out of memory in its control group: the kernel killed process \d+ \(python\S*\), which held 0.0\d+ GiB",
+        end.cause,
+    )
 
 
 def test_the_threads_of_the_supervisors_shell_are_not_the_commands(tmp_path, monkeypatch):

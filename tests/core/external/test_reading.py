@@ -237,6 +237,18 @@ def test_the_time_of_a_killed_attempt_counts(attempt):
     assert 150.0 <= (spent[-1] or 0.0) < 152.0
 
 
+def test_what_was_written_after_the_program_had_ended_is_left_out_and_told(attempt):
+    (attempt.folder / "exit.json").write_text(json.dumps({"attempt": 1, "ended": time.time() - 60.0}))
+    attempt.append("metrics.csv", table(1))
+    attempt.append("log.txt", printed(1, 2))
+    attempt.finish()
+    (numbers_from,) = (event for event in attempt.seen() if isinstance(event, NumbersFrom))
+    assert [(one.file, one.why) for one in numbers_from.left_out] == [
+        ("metrics.csv", "it was written after this program had ended")
+    ]
+    assert attempt.steps() == [1, 2]
+
+
 def test_metrics_of_an_owner_stay_its_own(attempt):
     """A file that another has taken over reports nothing later, in the next process either."""
     attempt.append("runs/a/events.out.tfevents.1", scalars(1, AT, loss=1.0))
