@@ -3,6 +3,8 @@
 import gc
 import os
 import re
+import subprocess
+import sys
 
 import card
 import pytest
@@ -293,6 +295,23 @@ def test_nvml_shows_the_gpu_and_this_process_on_it():
     if gpus.sees_all_processes():
         sizes = {one.pid: one.gib for one in after[mine].processes or ()}
         assert (sizes[os.getpid()] or 0) >= 1
+
+
+@pytest.mark.gpu(needs="driver", packages=("pynvml",))
+def test_torch_fits_this_gpu_and_its_number_is_that_of_the_pci_bus():
+    """The driver starts when asked in a process of its own; commands get GPUs by these numbers."""
+    from finetop.core.runtime import gpus, torch_fits
+
+    reading = gpus.read_once()
+    whole = [gpu for gpu in reading.gpus if not gpu.fault and not gpu.is_part]
+    assert torch_fits.misfits(reading, [gpu for gpu in reading.gpus if not gpu.fault]) == []
+    program = "import torch; print(torch.cuda.get_device_properties(0).uuid)"
+    for gpu in whole:
+        own = {**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu.index), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=own, capture_output=True, text=True, check=True
+        )
+        assert gpu.uuid == f"GPU-{done.stdout.strip()}"
 
 
 @pytest.mark.gpu(needs="driver", packages=("duckdb",))

@@ -16,8 +16,10 @@ from finetop.core.recipe.load import recipe_from_mapping, recipe_from_resolved
 from finetop.core.runtime import secrets
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.launchers.resume_point import choose, resume_args
 from finetop.core.supervisor.requests import parent_runs as ancestry
+from finetop.core.supervisor.save_records import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +65,15 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
         )
     supervisor.touch()
     return ResumeAnswer(name, step, remarks, jobs.place_of(connection, run_id))
+
+
+async def resume_on_usable_gpu(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
+    """Resume a run, unless torch can't use the GPU that it would get. Raises as `resume`, and InstallationTrouble."""
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    await require_usable_gpus(supervisor, [ask.recipe or runs.recipe(supervisor.connection, run_id)])
+    answer = resume(supervisor, ask)
+    await record(supervisor)
+    return answer
 
 
 def run_again(supervisor: Supervisor, detail: data.RunDetail, ask: Resume) -> ResumeAnswer:
@@ -169,4 +180,4 @@ def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None
         )
 
 
-ANSWERS = {Resume: resume}
+ANSWERS = {Resume: resume_on_usable_gpu}

@@ -10,7 +10,9 @@ from finetop.core.protocol.messages.queue import Retry, RetryAnswer
 from finetop.core.protocol.messages.submit import Resume
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.requests import resume
+from finetop.core.supervisor.save_records import record
 
 if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
@@ -46,6 +48,15 @@ def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
     return RetryAnswer(name, job.verb, step, jobs.place_of(connection, run_id))
 
 
+async def retry_on_usable_gpu(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
+    """Retry a run's job, unless torch can't use its GPU. Raises as `retry`, and InstallationTrouble."""
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    await require_usable_gpus(supervisor, [runs.recipe(supervisor.connection, run_id)])
+    answer = retry(supervisor, ask)
+    await record(supervisor)
+    return answer
+
+
 def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
     """Return the job to retry: the one that makes the run, else the newest check or export. Raises Refused."""
     accepts.free(detail.row)
@@ -60,4 +71,4 @@ def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
     return max(retryable, key=lambda job: (job.verb in data.MAKES_A_RUN, job.id))
 
 
-ANSWERS = {Retry: retry}
+ANSWERS = {Retry: retry_on_usable_gpu}

@@ -1,5 +1,7 @@
 """A job's process among ranks: how it ends when another rank stops and leaves it alone."""
 
+import json
+import os
 import signal
 
 import msgspec
@@ -77,6 +79,20 @@ def test_one_that_is_asked_to_stop_before_it_trains_stops(folder):
 
     assert job_process.run(folder, work, lambda where: "") == 0
     assert ranks.read(folder)[0].ended == Ended("stopped", "asked to stop", kind="asked")
+
+
+@pytest.mark.parametrize(("gpus", "seen"), [(0, ""), (1, "0"), (None, "0")])
+def test_a_job_without_gpus_sees_none_wherever_it_runs(folder, monkeypatch, gpus, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    spec = json.loads((folder / "job.json").read_text())
+    spec["recipe"] = {"budget": {"gpus": gpus}}
+    (folder / "job.json").write_text(json.dumps(spec))
+
+    def work(*_):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+        return Ended("finished")
+
+    assert job_process.run(folder, work, lambda where: "") == 0
 
 
 def test_another_program_gets_the_environment_without_ours(monkeypatch):

@@ -13,10 +13,10 @@ from finetop.core.client.connection import Client
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.external.recipe import CommandRequest, command_recipe
 from finetop.core.protocol.messages.machine import Gpus
-from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.queue import Kill, Retry
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Changes, Hello
-from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.messages.submit import Resume, Submit
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.runtime.files import write_whole
 from finetop.core.supervisor.rebuild import rebuild
@@ -234,6 +234,13 @@ def test_a_gpu_that_torch_can_not_use_is_refused_before_queueing_and_the_cpu_is_
     assert cold_rig.ask(Runs()).rows == []
     assert not list((cold_rig.home.root / "runs").glob("*"))
     cold_rig.wait_state(cold_rig.submit("two", budget={"gpus": 0}, steps=1), "finished")
+    cold_rig.restart(FINETOP_TEST_TORCH="fits")
+    failed = cold_rig.submit("failed", end="crash", steps=1)
+    cold_rig.wait_state(failed, "failed")
+    cold_rig.restart(FINETOP_TEST_TORCH="real")
+    for ask in (Resume(failed), Retry(failed)):
+        with pytest.raises(EnvironmentTrouble, match="H100 80GB HBM3 can't be used: "):
+            cold_rig.ask(ask)
     set_to(cold_rig, "gpus: {only: []}")
     until(lambda: gpus(cold_rig).gpus[0].left_out)
     cold_rig.wait_state(cold_rig.submit("three", steps=1), "finished")
