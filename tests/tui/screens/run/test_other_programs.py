@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from finetop.core.protocol.runs import AlarmRow, Failed, Finished, JobRow, RunDe
 from finetop.tui.screens.launch.form import OF_COMMAND, Base, checked, important, open_form, visible
 from finetop.tui.screens.run.head import Slow, head_lines, method_words
 from finetop.tui.screens.run.keys import next_of
+from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.state import RunData, log_job
 from finetop.tui.screens.run.steps import step_lines
 from finetop.tui.screens.run.tabs import body_lines
@@ -68,6 +70,12 @@ def test_the_head_tells_where_the_numbers_are_from_and_how_much_was_left_out() -
     for width in (80, 120):
         head = words(head_lines(run, Slow(0.0, None, "97 % busy"), width, 100.0))
         assert "loss from stdout, others from csv, 1 file left out" in head
+
+
+def test_the_recipe_tab_has_the_configuration_of_the_program_too() -> None:
+    run = msgspec.structs.replace(detail(WORK), numbers_from=NumbersFrom([], [], {"lr": 2e-5, "lora.r": 8.0}))
+    shown = words(recipe_lines(run, 80, is_whole=True))
+    assert re.search(r"config\.lr +2e-05", shown) and re.search(r"config\.lora\.r +8", shown)
 
 
 def test_the_base_is_shown_once_it_is_known() -> None:
