@@ -126,6 +126,8 @@ def quoted(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
+    if isinstance(value, float):
+        return float_words(value)
     text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…" + ("'" if isinstance(value, str) else "")
 
@@ -148,6 +150,12 @@ def listed(names: Sequence[str], last: str = " and ", apart: str = ", ") -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Format a number with its noun: '1 run', '1,412 rows'."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def float_words(number: float) -> str:
+    """Return a number of a recipe without loss: 2e-5 as people write it; 1.0 stays (a share), as 1 counts steps."""
+    words = number_words(number, 15)
+    return words if 0 < abs(number) < 0.001 and float(words) == number else repr(number)
 
 
 def number_words(number: float, digits: int = 6) -> str:

@@ -17,7 +17,7 @@ from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
-from finetop.core.errors import BadInput, FinetopError
+from finetop.core.errors import BadInput, FinetopError, near
 from finetop.core.models.export.gguf_log import facts_in
 from finetop.core.models.llama_cpp.quants import DEFAULT, quants_of
 from finetop.core.protocol import runs as data
@@ -52,6 +52,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     name, step = options.run_and_step(args.run)
+    if (
+        args.to
+        and args.to != GGUF
+        and "/" not in args.to
+        and abs(len(args.to) - len(GGUF)) < 2
+        and near(args.to, [GGUF])
+    ):
+        hint = f"Did you mean --to {GGUF}? A folder of that name: --to ./{args.to}."
+        raise BadInput(f"--to {args.to} is like {GGUF}.", hint=hint)
     quants = ",".join(quants_of(args.quant or DEFAULT)) if args.quant or args.to == GGUF else ""
     with Client(home) as client:
         detail = client.ask(GetRun(name))

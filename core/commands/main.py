@@ -144,9 +144,14 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
             raise BadInput("no command.", hint="See `finetop --help`.")
         return run_app(where, open_app)
     verb = rest[0]
-    if verb in ("-h", "--help", "help"):
+    if verb == "help" and rest[1:] and rest[1] in verbs():
+        parser_of(rest[1]).print_help()
+        return 0
+    if verb in ("-h", "--help", "help") and (verb != "help" or not rest[1:]):
         print_help()
         return 0
+    if verb == "help":
+        raise BadInput(f"there is no command {rest[1][:60]!r}.", hint=_meant(rest[1][:60]))
     if verb in ("-V", "--version"):
         print(f"finetop {own_version()}")
         return 0
@@ -166,6 +171,10 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
             place = own.index(word[1]) - 1
             command_line = shlex.join([*own[:place], "--", *own[place:]])
             error.hint = f"A program goes after --: finetop {verb} {command_line}."
+        elif (option := re.match(r"unrecognized arguments: (--[^\s=]+)", error.message)) is not None:
+            known = set(re.findall(r"--[a-z][\w-]+", parser.format_usage()))
+            meant = near(option[1].rstrip("."), known)
+            error.hint = f"Did you mean {meant}?" if meant else error.hint
         raise
     args.command = theirs
     args.open_app = open_app

@@ -19,7 +19,7 @@ from finetop.core.recipe.find import BUILTIN, by_name, list_builtin, list_chains
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.home import Home
-from finetop.core.text import clean_line, plain as shown
+from finetop.core.text import clean_line, float_words, plain as shown
 
 ABOUT = "print all settings, or a recipe as it will run, with the source of each value"
 DEFAULT = "default"
@@ -194,6 +194,8 @@ def _block(tree: Mapping[str, Any], key: str, indent: str, lists: set[str]) -> I
 
 def _inline(value: Any) -> str:
     """Return a value as one line of YAML."""
+    if isinstance(value, float):
+        return float_words(value)
     import yaml
 
     text: str = yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True)

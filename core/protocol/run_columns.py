@@ -6,6 +6,7 @@ from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.protocol.filter_match import number_of, since, texts_of, verdict
 from finetop.core.protocol.run_filter import NUMBERS, TITLES, is_metric, is_setting
 from finetop.core.protocol.runs import RunRow, word
+from finetop.core.text import number_words
 
 MOST = 12
 WORDS = ("model", "method", "objective", "suite", "state", "verdict", "tags", "note")
@@ -53,7 +54,5 @@ def cell(row: RunRow, key: str, now: float) -> float | str | None:
 
 
 def word_of(value: float | str) -> str:
-    """Return a setting as a word: 16, 0.0001, adamw."""
-    if isinstance(value, str):
-        return value
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    """Return a setting as a word: 16, 1e-4, adamw."""
+    return value if isinstance(value, str) else number_words(value, 15)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.text import quoted
+from finetop.core.text import float_words, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -66,6 +66,8 @@ def flat_texts(recipe: Mapping[str, Any]) -> dict[str, str]:
 def _text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return float_words(value)
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value == {} else str(value)

@@ -9,7 +9,7 @@ import pytest
 from rig import write_recipe
 from typed import refuses
 
-from finetop.core.commands.main import verbs
+from finetop.core.commands.main import parser_of, verbs
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.wording.endings import kill_confirmation
 
@@ -31,6 +31,20 @@ def test_an_empty_home_help_and_completion_say_what_there_is(command, tmp_path):
     assert code == 0 and "finetop demo" in out and "finetop run" in out
     out, script = command("--help")[1], command("completion", "bash")[1]
     assert all(f"\n  {verb} " in out and verb in script for verb in verbs())
+
+
+def test_help_of_a_command_and_options_that_are_mistyped(command):
+    code, out, _ = command("help", "run")
+    assert code == 0 and out == parser_of("run").format_help()
+    refuses(
+        command,
+        {
+            "help rnu": "Did you mean run?",
+            "ls --limt 3": "Did you mean --limit?",
+            "run demo-lora --sett=a": "Did you mean --set?",
+            "ls --xyz": "See `finetop ls --help`",
+        },
+    )
 
 
 def test_run_wait_ls_show_tail_tell_the_same_story(finetop, tmp_path, monkeypatch):

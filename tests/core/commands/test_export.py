@@ -26,6 +26,7 @@ def test_gguf_is_a_format_and_another_name_a_folder(finetop, rig, tmp_path, monk
         assert (job.args["to"], job.args.get("quants")) == (str(tmp_path / folder), quants)
     for words, says in (
         (("--quant", "q4_k"), "Did you mean q4_k_m?"),
+        (("--to", "ggfu"), "Did you mean --to gguf?"),
         (("--to", "gguf", "--adapter"), "an adapter is no GGUF file"),
     ):
         code, _, err = finetop("export", name, *words)

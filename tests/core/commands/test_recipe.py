@@ -8,8 +8,11 @@ import pytest
 from typed import refuses
 
 from finetop.core.commands.main import main
+from finetop.core.protocol.run_columns import word_of
+from finetop.core.recipe.dotted import flat_texts
 from finetop.core.recipe.find import list_builtin
 from finetop.core.recipe.load import load_recipe, resolve_text
+from finetop.core.text import quoted
 
 MINE = """recipe: 1
 name: shop
@@ -119,3 +122,13 @@ def test_an_error_of_several_names_the_command_that_prints_all(tmp_path, capsys)
     assert len(lines) == 3
     for hint in ("Did you mean rank?", "Did you mean train.learning_rate?", "train.epochs is 0"):
         assert sum(hint in line for line in lines) == 1
+
+
+def test_a_rate_has_one_spelling_wherever_people_read_it(command):
+    assert (quoted(2e-05), quoted(0.0002), quoted(0.1 + 0.2)) == ("2e-5", "2e-4", "0.30000000000000004")
+    assert [word_of(rate) for rate in (2e-05, 0.0002, 0.03, 16.0)] == ["2e-5", "2e-4", "0.03", "16"]
+    assert flat_texts({"train": {"learning_rate": 2e-05, "epochs": 3.0}}) == {
+        "train.learning_rate": "2e-5", "train.epochs": "3.0"
+    }  # fmt: skip
+    _, out, _ = command("recipe", "lora", "--set", "train.learning_rate=0.00002")
+    assert "  learning_rate: 2e-5  # --set" in out.splitlines()

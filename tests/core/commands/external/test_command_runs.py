@@ -72,7 +72,7 @@ def test_the_configuration_that_a_script_writes_is_shown_and_a_column(finetop, q
         "lr": 2e-05,
         "seed": 3.0,
     }
-    assert "2e-05" in finetop("ls", "config.lr<1e-4", "--columns", "config.lr,config.seed")[1]
+    assert "2e-5" in finetop("ls", "config.lr<1e-4", "--columns", "config.lr,config.seed")[1]
 
 
 def test_without_a_model_the_run_has_finished_and_says_why_there_is_no_check(finetop, queue, ended, detail):

@@ -33,7 +33,7 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_with_one_curve(rig):
     assert (answer.run, answer.step) == (name, 8)
     assert answer.changes == [
         "train.batch_size: 4 -> 8 changes the data order, and how far into an epoch a step is",
-        "train.learning_rate: 0.0002 -> 0.001 follows the new schedule",
+        "train.learning_rate: 2e-4 -> 0.001 follows the new schedule",
     ]
     row = rig.wait_state(name, "finished")
     assert (row.step, row.metrics["loss"]) == (12, pytest.approx(1 / 12))
