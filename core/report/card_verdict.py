@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from finetop.core.protocol.check_result import LOWER_IS_BETTER, CheckResult, Mark, worst_first
+from finetop.core.protocol.check_result import LOWER_IS_BETTER, CheckResult, Mark, Metric, worst_first
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.report import Table
 from finetop.core.report.formats.markdown import block_text
@@ -31,6 +31,13 @@ MARKS_EXPLAINED: dict[Mark, str] = {
     "kept": "a loss of the limit or more is ruled out",
     "open": "too few items to tell",
     "unmeasurable": "the base itself does not do better than guessing",
+}
+# What a target's metric is, for a reader who does not know its name
+TARGETS: dict[Metric, str] = {
+    "nats_per_token": "loss on held-out answers, in nats/token",
+    "exact_match": "share of answers that match exactly",
+    "token_f1": "words shared with the right answer (F1)",
+    "rules": "share of answers that meet every rule below",
 }
 HEAD = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
 
@@ -83,7 +90,8 @@ def sentences(outcome: CheckResult) -> Iterator[str]:
         better = "lower" if metric in LOWER_IS_BETTER else "higher"
         values = f"{score.base:.2f} before, {score.tuned:.2f} after ({better} is better; {counted(score.rows, 'row')}"
         bounds = f"change {signed(score.low, 0.0, digits=2)} to {signed(score.high, 0.0, digits=2)} at 95 %"
-        yield f"What it was trained for, {metric_words(metric)}: {values}; {bounds})."
+        named = {str(key): words for key, words in TARGETS.items()}.get(metric, metric_words(metric))
+        yield f"What it was trained for, {named}: {values}; {bounds})."
     if outcome.target_failed:
         yield f"What it was trained for could not be measured: {outcome.target_failed}"
     if outcome.drift is not None:

@@ -45,7 +45,7 @@ NOT_SHOWN = (
     *("check", "budget", "samples", "drift", "alarms", "method.name", "objective.name"),
     *("train.eval_every", "train.save_every", "train.keep_checkpoints", "train.keep", "train.resumable"),
     *("train.try_worst_batch", "train.parallel", "train.compile", "train.kernels", "train.stop_on_nan"),
-    *("train.activation_checkpointing"),
+    "train.activation_checkpointing",
 )
 # The folders of a path: a card names files alone
 _FOLDERS = re.compile(r"(?<![\w.:/\\-])(?:~|\.{1,2})?(?:/[\w.+@~-]+)+/(?=[\w.+@-])")
@@ -258,15 +258,22 @@ def _has_sections(value: Any) -> bool:
 
 
 def data_parts(facts: RunFacts) -> Iterator[str]:
-    """Yield the versions of the data: rows, and the hash that identifies them."""
+    """Yield the data: rows, the hash that identifies them, and the commit of a data set on the hub."""
     if not facts.detail.sources:
         return
     yield "## Data"
+    of_hub = any(row.revision for row in facts.detail.sources)
     rows = tuple(
-        (source_words(row), row.use, f"{row.rows:,}", f"v{row.number}", row.content[:16], row.revision[:12])
+        (
+            source_words(row),
+            row.use,
+            f"{row.rows:,}",
+            row.content[:16],
+            *([row.revision[:12]] if of_hub else []),
+        )
         for row in facts.detail.sources
     )
-    head: tuple[str, ...] = ("source", "used as", "rows", "version", "sha256 of its rows", "commit")
+    head = ("source", "used as", "rows", "sha256 of its rows", *(["commit"] if of_hub else []))
     table: Block = Table(head, rows, right=(2,))
     yield block_text(table)
 

@@ -184,6 +184,7 @@ def test_a_card_shows_the_settings_that_are_not_the_default_and_the_rules():
         "train.keep_checkpoints=9",
         "samples.count=7",
         "alarms.nan.on=false",
+        "train.activation_checkpointing=true",
     ]
     assert settings_of(load_recipe("lora", of_machine).resolved) == settings_of(load_recipe("lora").resolved)
 
