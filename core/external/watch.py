@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import psutil
 
 from finetop.core.external.client import METRICS
-from finetop.core.external.job import PACKAGES, WAIT_S, not_finite
+from finetop.core.external.job import NOT_IN_TIME, PACKAGES, WAIT_S, not_finite
 from finetop.core.external.looks import Looks
 from finetop.core.external.numbers import Numbers
 from finetop.core.external.reading import PLACES, folders_of
 from finetop.core.external.search import wanted
 from finetop.core.external.sources import Places
 from finetop.core.external.writers import Writers
-from finetop.core.protocol.events import Ended, Phase
+from finetop.core.protocol.events import SKIPPED_OUTPUT, Alarm, Ended, Phase
 from finetop.core.recipe.command import output_of
 from finetop.core.runtime import processes
 from finetop.core.runtime.job_process import attempt_of
@@ -86,9 +86,9 @@ def work(job: Job) -> Ended:
     looks = Looks(lambda is_last: numbers.read_new(is_last=is_last))
     while True:
         is_gone = pid > 0 and not (processes.alive(pid) and processes.start_time(pid) == start)
-        if is_gone:
-            looks.look_at_last()
-        else:
+        if is_gone and not looks.look_at_last():
+            job.events.write(Alarm(SKIPPED_OUTPUT, numbers.step, NOT_IN_TIME))
+        elif not is_gone:
             looks.look()
         if numbers.step != step:
             news_at, step = time.monotonic(), numbers.step

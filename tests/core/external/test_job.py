@@ -10,7 +10,7 @@ from command_attempt import Attempt
 from small_group import GREEDY, small_group
 
 from finetop.core.errors import BadInput
-from finetop.core.external import job, note
+from finetop.core.external import job, looks, note, watch
 from finetop.core.external.recipe import with_environment
 from finetop.core.protocol import events
 from finetop.core.protocol.numbers_from import NumbersFrom
@@ -70,6 +70,17 @@ def test_a_program_that_the_kernel_killed_for_lack_of_memory_says_so(tmp_path):
         r"out of memory in its control group: the kernel killed process \d+ \(python\S*\), which held 0.0\d+ GiB",
         end.cause,
     )
+
+
+@pytest.mark.parametrize("work", [job.work, watch.work])
+def test_last_numbers_that_can_not_be_read_in_time_are_an_alarm(tmp_path, monkeypatch, work):
+    monkeypatch.setattr(looks.Looks, "look_at_last", lambda self: False)
+    attempt = Attempt(tmp_path, None, (sys.executable, "-c", ""))
+    note.remove(attempt.folder)
+    attempt.spec = msgspec.structs.replace(attempt.spec, args={"pid": 2**22 - 3, "start": "1"})
+    assert work(attempt.job()).status == "finished"
+    (alarm,) = (event for event in attempt.seen() if isinstance(event, events.Alarm))
+    assert (alarm.kind, alarm.text) == (events.SKIPPED_OUTPUT, job.NOT_IN_TIME)
 
 
 def test_the_threads_of_the_supervisors_shell_are_not_the_commands(tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ def test_a_recipe_and_another_trainers_file_run_there_too_in_the_folder_that_is_
     sets = ("--set", "command.workdir=there", "--set", f"command.env.PATH={there}/bin")
     code, _, err = finetop("run", "--with", "trl", "sft.yaml", "--name", "by-trl", *sets)
     assert (code, err.count("\n")) == (1, 1) and f"{there}/out is the output of by-recipe" in err
-    assert finetop("rm", "by-recipe", "--yes")[0] == 0
+    wait_until(lambda: finetop("rm", "by-recipe", "--yes")[0] == 0, "the end of its check")
     shutil.rmtree(there / "out")
     code, _, err = finetop("run", "--with", "trl", "sft.yaml", "--name", "by-trl", *sets)
     assert (code, err) == (0, "")
