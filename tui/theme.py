@@ -128,6 +128,8 @@ class Look:
 def style(look: Look, name: StyleName, *, is_under_cursor: bool = False) -> Style:
     """Return the terminal style of a style's name, on the row under the cursor or not."""
     palette = PALETTES[look.colours]
+    if is_under_cursor and not palette.row:  # without a colour for the row, all of it is reversed
+        return Style(bold=True if name in _BOLD else None, reverse=name != "reverse")
     first, _, second = name.partition(" ")
     role = _ROLES.get(first, first)
     is_series = role.startswith("series")

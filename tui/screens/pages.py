@@ -30,6 +30,7 @@ MOVES = moves()
 TYPED_BESIDE = tuple(Key(key.keys.rpartition(",")[2], "", key.action) for key in MOVES[:4])
 NAME_WIDTH = 14  # least cells
 _SIGN = 14  # cells of the key column in the help
+_WIDEST = 118  # cells of a row of the help: further right, a command would be far from what it does
 PAUSE_S = 0.15  # pause in typing before the supervisor is asked
 
 
@@ -130,7 +131,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
 
     def on_resize(self) -> None:
         keys = (*self._own, *paired(host_of(self).keys_everywhere()))
-        self._rows = tuple(row for key in keys for row in key_rows(key, self.size.width - 2))
+        self._rows = tuple(row for key in keys for row in key_rows(key, min(_WIDEST, self.size.width - 2)))
         self.query_one(Table).show(len(self._rows))
 
     def to_copy(self) -> str:
@@ -140,7 +141,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         return f"on {self._of}" if self._rows[index].key in self._own else "everywhere"
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        row = self._rows[index]
+        row, width = self._rows[index], min(_WIDEST, width)
         cursor = cursor_mark(has_cursor)
         command: Line = ((row.command, "dim"), (" ", ""))
         if row.command and not row.text:  # on a row of its own

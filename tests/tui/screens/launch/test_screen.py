@@ -123,6 +123,14 @@ async def test_data_of_several_sources_are_words_and_at_200_columns_each_recipe_
         assert "2 sources: faq.jsonl, share 0.3; faq.jsonl" in row_with(app, "data   ")
         await pressed(pilot, "tab", "j", "j")
         assert "faq.jsonl, share 0.3   faq.jsonl" in text_of(app)
+        # the first row breaks between words
+        said = " ".join(["forget-me-not"] * 90)
+        (folder / "long.jsonl").write_text(ROW.replace("Ahoy!", said))
+        await pressed(pilot, "enter", "ctrl+u", *"long.jsonl", "enter", within_s=0.2)
+        rows = text_of(app).split("first row")[1].split("── plan")[0].splitlines()[1:-1]
+        assert len(rows) > 2
+        words = {word.strip("…") for row in rows for word in row.strip("│├ ").split()[4:]}
+        assert words - {""} == {"forget-me-not"}
 
 
 async def test_n_fills_the_form_from_a_run(folder: Path) -> None:

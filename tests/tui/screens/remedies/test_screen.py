@@ -29,6 +29,7 @@ from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.runs import Failed, Finished
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.remedies.pane import detail_lines
 from finetop.tui.screens.remedies.row import remedy_line
 from finetop.tui.screens.remedies.screen import RemediesScreen
 from finetop.tui.screens.remedies.state import RemediesState
@@ -150,6 +151,12 @@ def test_a_good_number_has_no_red_bar() -> None:
     for remedy in tried():
         line = remedy_line(RemediesState("", after()), remedy, "a", has_cursor=False, width=118)
         assert not [text for text, style in line if style == "red" and set(text) & set("█▏▎▍▌▋▊▉")]
+
+
+def test_details_name_the_step_once() -> None:
+    row = make_remedy("checkpoint-800", "checkpoint 800", settings={"step": 1200})
+    lines = ["".join(text for text, _ in line) for line in detail_lines(after(), row, 78)]
+    assert sum(line.count("step") for line in lines) == 1 and any("at step 1,200" in line for line in lines)
 
 
 async def test_r_leads_here_enter_to_details_e_saves_and_c_compares_with_what_trained_again(
