@@ -75,7 +75,7 @@ def test_the_head_tells_where_the_numbers_are_from_and_how_much_was_left_out() -
 def test_the_recipe_tab_has_the_configuration_of_the_program_too() -> None:
     run = msgspec.structs.replace(detail(WORK), numbers_from=NumbersFrom([], [], {"lr": 2e-5, "lora.r": 8.0}))
     shown = words(recipe_lines(run, 80, is_whole=True))
-    assert re.search(r"config\.lr +2e-05", shown) and re.search(r"config\.lora\.r +8", shown)
+    assert re.search(r"config\.lr +2e-5", shown) and re.search(r"config\.lora\.r +8", shown)
 
 
 def test_the_base_is_shown_once_it_is_known() -> None:
