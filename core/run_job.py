@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.tasks.suite import general_text
+from finetop.core.plan.settled import settle_in_job
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import Job, what_to_lower
 from finetop.core.recipe.load import recipe_from_mapping
@@ -74,8 +75,14 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
 
 
 def given_to(verb: Verb) -> tuple[Callable[..., Any], ...]:
-    """Return what a job gets of rooms above its own: an export the check's text and its verdict on files."""
-    return (general_text, judge_exported) if verb == "export" else ()
+    """Return what a job gets of rooms above its own: an export the check's text and its verdict on files, training what
+    `auto` means."""
+    match verb:
+        case "export":
+            return general_text, judge_exported
+        case "train":
+            return (settle_in_job,)
+    return ()
 
 
 def judge_exported(*of: Any) -> Any:

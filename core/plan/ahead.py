@@ -25,11 +25,12 @@ from finetop.core.models import kernels, rehearsed
 from finetop.core.models.resolved import Moving
 from finetop.core.models.shape import Shape
 from finetop.core.plan import inputs, lengths, machine as machines, rehearsal
-from finetop.core.plan.estimate import estimate, find_fix, shape_of
+from finetop.core.plan.estimate import estimate, find_fix
 from finetop.core.plan.inputs import ConfigFile
 from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.machine import Machine
 from finetop.core.plan.result import READ_BY, Problem
+from finetop.core.plan.shape import shape_of
 from finetop.core.plan.workload import Known, refusals
 from finetop.core.recipe import home_settings, protections as recipe_protections
 from finetop.core.recipe.load import recipe_to_mapping

@@ -84,7 +84,7 @@ def _batches(start: Change) -> Iterator[Change]:
 
 def _checkpointing(start: Change) -> Change | None:
     recipe = start.recipe
-    if recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"):
+    if recipe.train.activation_checkpointing is not False:  # auto recomputes them where that is needed
         return None
     train = replace(recipe.train, activation_checkpointing=True)
     text, setting = "activations recomputed", "train.activation_checkpointing=true"

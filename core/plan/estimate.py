@@ -18,7 +18,8 @@ from finetop.core.plan.memory import Workload
 from finetop.core.plan.notes import notes
 from finetop.core.plan.result import Fix, Host, Plan, Sharded, Verdict
 from finetop.core.plan.schedule import disk_of, steps_of, time_of
-from finetop.core.plan.shape import read_shape
+from finetop.core.plan.settled import settle
+from finetop.core.plan.shape import shape_of
 from finetop.core.plan.workload import (
     UNBUILT,
     Known,
@@ -28,7 +29,6 @@ from finetop.core.plan.workload import (
     teacher_of,
     workload,
 )
-from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.parallel import of_ranks, reads_once
 from finetop.core.recipe.schema import Recipe
 
@@ -52,6 +52,8 @@ def estimate(
     known = known or Known()
     shape = known.moving.shape or shape_of(recipe, config)
     count = gpus if gpus is not None else (recipe.budget.gpus or 1)
+    asked = recipe
+    recipe, again = settle(asked, shape, machine, known, count)
     work = workload(recipe, shape, machine, known, count)
     parts = memory.parts(work)
     capacity = capacity_of(recipe, machine)
@@ -59,7 +61,7 @@ def estimate(
     verdict = judge(memory.total(parts), need, capacity)
     fix = None
     if capacity is not None and verdict in ("tight", "no"):
-        fix = find_fix(recipe, shape, machine, known, capacity, count)
+        fix = find_fix(asked, shape, machine, known, capacity, count)
     lengths, teacher = known.lengths, teacher_of(recipe, shape, known)
     steps = None if lengths is None else steps_of(recipe, lengths, count)
     disk = disk_of(recipe, shape, work, machine, steps)
@@ -86,7 +88,7 @@ def estimate(
         steps=steps,
         time=time,
         disk=disk,
-        notes=tuple(notes(recipe, shape, work, known, machine, count)),
+        notes=(*notes(recipe, shape, work, known, machine, count), *((f"{again}.",) if again else ())),
         host=host_of(recipe, config, shape, work, known, machine),
     )
 
@@ -106,14 +108,6 @@ def host_of(
     return Host(here, needed, machine.host)
 
 
-def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
-    """Guess the model's shape from its config; of a model made anew, in the sizes that the objective says."""
-    base = read_shape(config)
-    objective = OBJECTIVES.load(recipe.objective.name)
-    new = objective.sizes(recipe.objective.options, base.hidden, base.heads, base.vocabulary)
-    return read_shape({**config, **new}) if new else base
-
-
 def judge(estimated: float, need: float, capacity: float | None) -> Verdict:
     """Return "fits" if the estimate with its margin fits, "tight" if only the estimate does, else "no"."""
     if capacity is None:
@@ -129,7 +123,8 @@ def find_fix(
     """Return the cheapest change with which the run fits, or None."""
     known = dataclasses.replace(known, moving=UNBUILT)  # it was counted for this method
     for change in changes(recipe, in_float16=dtype_of(recipe, shape, machine) == "float16"):
-        parts = memory.parts(workload(change.recipe, shape, machine, known, ranks))
+        changed, _ = settle(change.recipe, shape, machine, known, ranks)
+        parts = memory.parts(workload(changed, shape, machine, known, ranks))
         need = memory.need(parts, on_gpu=machine.device == "gpu")
         if need <= capacity:
             return Fix(change.text, change.sets, need)

@@ -13,6 +13,8 @@ from typing import Any
 from finetop.core.errors import BadInput
 from finetop.core.models import attention, config_file
 from finetop.core.models.shape import Linear, Shape
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.recipe.schema import Recipe
 
 LLAMAS = ("llama", "mistral", "ministral", "granite", "qwen2", "qwen3")  # counted to a thousandth
 HEAD_NORMS = ("qwen3", "qwen3_moe", "gemma3_text")  # families that norm queries and keys
@@ -99,6 +101,14 @@ def _read_shape(text: str) -> Shape:
         dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
         head_norms=config.get("model_type") in HEAD_NORMS,
     )
+
+
+def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
+    """Guess the model's shape from its config; of a model made anew, in the sizes that the objective says."""
+    base = read_shape(config)
+    objective = OBJECTIVES.load(recipe.objective.name)
+    new = objective.sizes(recipe.objective.options, base.hidden, base.heads, base.vocabulary)
+    return read_shape({**config, **new}) if new else base
 
 
 def billions(count: float) -> str:

@@ -164,7 +164,7 @@ def saved_bytes(shape: Shape) -> float:
 
 def checkpoints(recipe: Recipe) -> bool:
     """Return whether activations are recomputed instead of kept."""
-    return bool(recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"))
+    return recipe.train.activation_checkpointing is True
 
 
 def _other_models(recipe: Recipe, shape: Shape, size: float, is_adapter: bool, known: Known) -> float:

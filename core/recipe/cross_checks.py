@@ -71,7 +71,7 @@ def _method(recipe: Recipe) -> Iterator[Problem]:
         hint = f"Set {key} to {' or '.join(method.quantized)}{other}."
         yield key, f"{key}: {name} does not work with {weights} weights: {method.not_quantized}.", hint
     for key, why in method.refuses.items():
-        if _value(recipe, key):
+        if _value(recipe, key) not in (None, False, "auto"):
             yield key, f"{key} does not work with {name}: {why}.", f"Set {key} to false."
 
 

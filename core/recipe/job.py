@@ -107,7 +107,7 @@ def settings_to_lower(recipe: Recipe, *, in_float16: bool = False) -> str:
         by_as_much = f"raise train.grad_accumulation (now {train.grad_accumulation}) by as much"
         changes.append(f"lower train.batch_size (now {train.batch_size}) and {by_as_much}")
     changes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
-    if not train.activation_checkpointing:
+    if train.activation_checkpointing is not True:
         changes.append("set train.activation_checkpointing to true")
     if not METHODS.load(recipe.method.name).keeps_base and train.master in ("auto", "float32"):
         changes.append("set method.name to lora" if in_float16 else "set train.master to stochastic")

@@ -268,8 +268,9 @@ class Train(Section, frozen=True, kw_only=True):
         float, Meta(ge=0, le=1), "Decoupled weight decay of the trained weights.", FROM_HERE_ON
     ] = 0.0
     activation_checkpointing: Annotated[
-        bool, "Recompute activations in the backward pass: far less memory, about a third slower."
-    ] = False
+        bool | Literal["auto"],
+        "Recompute activations in the backward pass: far less memory, a third slower; auto: if it does not fit else.",
+    ] = "auto"
     kernels: Annotated[
         Literal["none", "liger"], "liger: fused norms and activations, where liger-kernel is installed."
     ] = "none"

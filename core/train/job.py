@@ -32,7 +32,7 @@ LIBRARIES = ("datasets", "trl", "finetop.core.train.trainers.language")
 IF_STOPPED = "asked to stop before the first step"
 
 
-def work(job: Job) -> Ended:
+def work(job: Job, settle: train.Settle) -> Ended:
     """Log the device, ranks and number format, then train."""
     rank = ranks.own()
     if rank.count == 1:
@@ -45,7 +45,7 @@ def work(job: Job) -> Ended:
     recipe = job.recipe()
     train.require_device(recipe, device)
     point = point_of(job.spec, job.folder)
-    ended = train.train(recipe, job.run_folder, job.home, device, job.events, job.stop, point)
+    ended = train.train(recipe, job.run_folder, job.home, device, job.events, job.stop, point, settle)
     collectives.leave()
     return ended
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,17 @@ from finetop.core.data.examples import AnyExample
 from finetop.core.data.prompts import open_asker, print_skipped
 from finetop.core.data.sources import Row
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import attention, collectives, cpu_formats, devices, kernels, load, resolve, vllm
+from finetop.core.models import (
+    attention,
+    collectives,
+    config_file,
+    cpu_formats,
+    devices,
+    kernels,
+    load,
+    resolve,
+    vllm,
+)
 from finetop.core.models.engine import Engine, engine_for
 from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.models.shards import is_divided
@@ -37,9 +47,12 @@ from finetop.core.train.trainer_setup import Setup
 from finetop.core.wording import rewards
 
 if TYPE_CHECKING:
+    from finetop.core.models.resolved import Moving, ResolvedModel
     from finetop.core.train.check_callback import TrainingChecks
     from finetop.core.train.resume.resume_point import ResumePoint
     from finetop.core.train.stop_early import Watch
+
+Settle = Callable[..., tuple[Recipe, str]]
 
 
 def train(
@@ -50,8 +63,11 @@ def train(
     events: EventLog,
     stop: Stop,
     point: ResumePoint | None = None,
+    settle: Settle | None = None,
 ) -> Ended:
     """Run a whole training job, from the data to the final checkpoint; with `point`, resume from a checkpoint.
+
+    `settle` decides what `auto` means, as the plan does (core/plan/settled.py); without it activations are kept.
 
     Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
     """
@@ -116,8 +132,10 @@ def train(
     if collectives.rank() == 0:
         checkpoint.clear_leftovers(run_folder)
     recipe = parallel.as_before(recipe, point)
+    moving = rehearsal.require(recipe, base, dtype, device, home)
+    if settle is not None:
+        recipe = settled(settle, recipe, base, moving, home, device, examples)
     common = trainer_args.common(recipe, dtype, device, run_folder / "checkpoints")
-    rehearsal.require(recipe, base, dtype, device, home)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
     use_tensor_cores(device)
@@ -199,6 +217,26 @@ def train(
     if probe is not None:
         probe.finish(step)
     return Ended("finished", "" if progress is None else progress.reason)
+
+
+def settled(
+    settle: Settle,
+    recipe: Recipe,
+    base: ResolvedModel,
+    moving: Moving,
+    home: Home,
+    device: str,
+    examples: training_set.Examples,
+) -> Recipe:
+    """Return the recipe with what `auto` means here, the same on all ranks; print why activations are recomputed."""
+    config = config_file.read(base.path / "config.json")
+    total = devices.memory_of(device, recipe.budget.memory_gib)
+    longest = max(example.tokens for example in (*examples.train, *examples.eval))
+    facts = recipe, config, moving, home, device, total, longest, collectives.count()
+    decided, why = collectives.from_first(lambda: settle(*facts))
+    if why:
+        print(why, flush=True)
+    return decided
 
 
 def require_watched(

@@ -54,7 +54,7 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
         "bf16": dtype == "bfloat16",
         "fp16": dtype == "float16",
         "use_cpu": device == "cpu",
-        "activation_checkpointing": train.activation_checkpointing,
+        "activation_checkpointing": train.activation_checkpointing is True,
         "torch_compile": train.compile,
         "activation_checkpointing_kwargs": {"use_reentrant": False},  # works without a gradient at its input
         "eval_strategy": "no",  # finetop's own callback triggers evaluations and saves

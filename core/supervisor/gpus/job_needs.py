@@ -119,8 +119,9 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu, models:
     from finetop.core.models import rehearsed
     from finetop.core.models.resolved import Moving
     from finetop.core.plan import answers, inputs
-    from finetop.core.plan.estimate import estimate as plan, shape_of
+    from finetop.core.plan.estimate import estimate as plan
     from finetop.core.plan.machine import Machine
+    from finetop.core.plan.shape import shape_of
     from finetop.core.plan.workload import Known
     from finetop.core.plugins import METHODS
     from finetop.core.recipe.load import recipe_from_resolved

@@ -7,25 +7,30 @@ from dataclasses import replace
 import pytest
 from work import calls_of
 
+from finetop.core import run_job
 from finetop.core.errors import Refused
 from finetop.core.models.cpu_formats import Speeds
-from finetop.core.plan import answers
+from finetop.core.models.resolved import Moving
+from finetop.core.plan import answers, settled
 from finetop.core.plan.ahead import require_room
-from finetop.core.plan.estimate import estimate, shape_of
+from finetop.core.plan.estimate import estimate
 from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.schedule import EXTRAS, PastRun
-from finetop.core.plan.shape import read_shape
+from finetop.core.plan.shape import read_shape, shape_of
 from finetop.core.plan.workload import Known, refusals
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.master import SLICE, SLICE_BYTES
+from finetop.core.runtime.home import Home
 from finetop.core.train import objectives
 
 SHORT = Known(lengths=Lengths(rows=1000, eval_rows=100, tokens=200_000, longest=512, how="counted"))
 
 
 def recipe(name="lora", *sets):
-    return load_recipe(name, sets).recipe
+    """Return a built-in recipe; all but qlora keep their activations, unless set otherwise."""
+    kept = () if name == "qlora" else ("train.activation_checkpointing=false",)
+    return load_recipe(name, (*kept, *sets)).recipe
 
 
 def size_of(plan, *names):
@@ -46,6 +51,41 @@ def test_what_does_not_fit_says_what_would_and_tight_is_between_the_estimate_and
         assert estimate(recipe(), llama_8b, replace(card, memory=memory), SHORT).verdict == verdict
     limited = recipe("lora", "budget.memory_gib=8")
     assert estimate(limited, llama_8b, card, SHORT).capacity == 8 * 2**30
+
+
+def test_activations_are_recomputed_where_they_do_not_fit_and_the_job_decides_as_the_plan(
+    llama_8b, card, monkeypatch, tmp_path
+):
+    """One function, called by the plan, and through run_job by the job with what that has found."""
+    auto, kept, again = (
+        recipe("lora", f"train.activation_checkpointing={way}") for way in ("auto", "false", "true")
+    )
+    need = estimate(kept, llama_8b, card, SHORT).need
+    for memory, on in ((need * 1.01, False), (need * 0.99, True)):
+        here = replace(card, memory=memory)
+        plan = estimate(auto, llama_8b, here, SHORT)
+        assert plan.parts == estimate(again if on else kept, llama_8b, here, SHORT).parts
+        assert any("activations are recomputed" in note for note in plan.notes) is on
+        assert plan.verdict == "fits"
+        monkeypatch.setattr(settled, "read_machine", lambda *_, **__: replace(card, memory=1.0))
+        facts = llama_8b, Moving(), Home(tmp_path), "cuda:0", memory, SHORT.lengths.longest, 1
+        decided, why = settled.settle_in_job(auto, *facts)
+        assert decided.train.activation_checkpointing is on
+        assert bool(why) is on and (not on or f"{why}." in plan.notes)
+    assert run_job.given_to("train") == (settled.settle_in_job,)
+
+
+def test_auto_keeps_activations_where_a_method_loses_by_recomputing_and_on_a_cpu_by_all_its_memory(
+    llama_8b, card, cores
+):
+    small = replace(card, memory=2**30)
+    shape = read_shape(llama_8b)
+    prefix = recipe("prefix-tuning", "train.activation_checkpointing=auto")
+    assert settled.settle(prefix, shape, small, SHORT)[0].train.activation_checkpointing is False
+    auto = recipe("lora", "train.activation_checkpointing=auto")
+    for total, on in ((1e12, False), (8e9, True)):
+        here = replace(cores, memory=1e9, total=total)
+        assert settled.settle(auto, shape, here, SHORT)[0].train.activation_checkpointing is on
 
 
 def test_stochastic_rounding_counts_the_slice_that_a_step_holds_in_float32(llama_8b, card):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,10 +11,11 @@ import pytest
 from python_call import call
 from safetensors.numpy import load_file
 from tiny_run import IN_SUITE, chat, curve, of, read_events, recipe_text, write_rows, write_suite
+from transformers import PreTrainedModel
 from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core import run_job
-from finetop.core.models import checkpoint
+from finetop.core.models import checkpoint, devices
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe import job as recipe_job
@@ -119,6 +121,26 @@ def test_lora_learns_and_tells_all_of_it(tmp_path, tiny_model):
     assert log.index("⟦") < log.index("step 1/18")
     assert "FORBIDDEN []" in log
     assert "Warning" not in log
+
+
+@pytest.mark.filterwarnings("ignore")  # a job's process is quiet, as the test above checks
+def test_a_job_recomputes_activations_where_they_do_not_fit_and_says_so(
+    tmp_path, tiny_model, do, monkeypatch
+):
+    monkeypatch.setattr(devices, "memory_of", lambda *_: 0.5e9)
+    turned_on = []
+    enable = PreTrainedModel.activation_checkpointing_enable
+    monkeypatch.setattr(
+        PreTrainedModel,
+        "activation_checkpointing_enable",
+        lambda model, *given, **named: turned_on.append(1) or enable(model, *given, **named),
+    )
+    code, log, _ = do(make_job(tmp_path, tiny_model, **UNWATCHED))
+    assert code == 0, log
+    assert turned_on
+    assert re.search(
+        r"activations are recomputed \(train.activation_checkpointing: auto\): .* of 0.47", log
+    ), log
 
 
 CONSTANT = {"epochs": None, "schedule": "constant", "warmup_steps": 0}

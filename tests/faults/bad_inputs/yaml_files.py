@@ -29,7 +29,7 @@ EXAMPLES = [
            "bad.yaml:6:", "train.batch_size is -4", "whole number"),
     recipe("NaN", HEAD + DATA + "train: {learning_rate: .nan}\n", "bad.yaml:4:", ".nan", "finite number"),
     recipe("text for a number", HEAD + DATA + "train: {epochs: three}\n", "bad.yaml:4:", "'three'", "a number"),
-    recipe("yes for true", HEAD + DATA + "train: {activation_checkpointing: yes}\n",
+    recipe("yes for true", HEAD + DATA + "train: {resumable: yes}\n",
            "bad.yaml:4:", "'yes'", "true or false"),
     recipe("the same key twice", HEAD + DATA + "train: {epochs: 1}\ntrain: {epochs: 2}\n",
            "bad.yaml:5:", "train is set twice", "line 4", "Remove one"),
