@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from finetop.core import remedies
 from finetop.core.check.tasks.suite import general_text
+from finetop.core.data.weight_files import model_hash
 from finetop.core.errors import FinetopError
 from finetop.core.models import load
 from finetop.core.models.export import export
@@ -106,6 +107,11 @@ def test_from_candidates_to_a_confirmed_one_that_is_exported(home, tiny_model, t
     assert tried["now"].verdict == "regressed"
     assert tried["now"].items_total == ITEMS / 2 and tried["now"].made_of == 20
     assert tried["now"].gain is None and not tried["now"].weights
+    for step in (10, 20):  # each is of the weights that it was made of
+        digest = model_hash(checkpoints / f"step-0000{step}", home)
+        assert {
+            event.models["tuned"] for event in tried.values() if event.made_of == step and event.models
+        } == {digest}
     assert tried["checkpoint-10"].verdict == "ok" and tried["checkpoint-10"].made_of == 10
     # a candidate's own failure is recorded with that candidate
     assert (tried["intruders"].verdict, tried["intruders"].reason) == ("failed", "this one can't be made.")
