@@ -127,7 +127,7 @@ def of_file(file: Path, sha256: str, depth: int = 0) -> Origin | None:
     """Return what a file with these bytes was made from. None without a manifest beside it that matches them."""
     if not sha256 or depth == DEEPEST:
         return None
-    for read in (_selected, _mended):
+    for read in (_selected, _fixed):
         try:
             origin = read(file, sha256)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -162,7 +162,7 @@ def _selected(file: Path, sha256: str) -> Origin | None:
     return _origin(path=source.path, sha256=source.sha256, of_rows=source.rows, **made)
 
 
-class _Mended(msgspec.Struct):
+class _Fixed(msgspec.Struct):
     """The first line of FILE.jsonl.manifest.jsonl, of `finetop lint --fix` (core/lint)."""
 
     source: str = msgspec.field(name="from")
@@ -171,15 +171,15 @@ class _Mended(msgspec.Struct):
     to_sha256: str
     rows: int
     removed: int
-    mended: int
+    fixed: int
 
 
-def _mended(file: Path, sha256: str) -> Origin | None:
+def _fixed(file: Path, sha256: str) -> Origin | None:
     first = _content(file.with_name(f"{file.name}.manifest.jsonl"), HEAD_BYTES).partition(b"\n")[0]
-    facts = msgspec.json.decode(first, type=_Mended)
+    facts = msgspec.json.decode(first, type=_Fixed)
     if facts.to_sha256 != sha256:
         return None
-    made = {"how": "mended", "rows": facts.rows, "removed": facts.removed, "mended": facts.mended}
+    made = {"how": "mended", "rows": facts.rows, "removed": facts.removed, "mended": facts.fixed}
     return _origin(path=facts.source, sha256=facts.from_sha256, of_rows=facts.from_rows, **made)
 
 

@@ -75,7 +75,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, RowFixes]) -> Fixed:
     temporary, manifest_aside = (path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest))
     if read.is_plain and lines.size_of(read) != read.bytes:
         raise BadInput(f"{read.name}: changed while being read.", hint="Lint it again.")
-    rows = removed = mended = 0
+    rows = removed = fixed = 0
     after = hashlib.sha256()
     try:
         with temporary.open("xb") as file, tempfile.TemporaryFile(dir=out.parent) as changes_file:
@@ -86,7 +86,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, RowFixes]) -> Fixed:
                     file.write(kept + b"\n")
                     after.update(kept + b"\n")
                 removed += kept is None
-                mended += kept is not None and bool(changes)
+                fixed += kept is not None and bool(changes)
                 for name, fix in changes:
                     new = (None, None) if kept is None else (_hash(kept), rows)
                     change = Change(line_number, name, fix.action, fix.why, _hash(line), *new)
@@ -95,7 +95,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, RowFixes]) -> Fixed:
                     whole.say("writing the new file", line_number, read.rows)
             head = {
                 "manifest": VERSION, "from": read.source.path, "from_sha256": read.sha256, "from_rows": read.rows,
-                "to": str(out), "to_sha256": after.hexdigest(), "rows": rows, "removed": removed, "mended": mended,
+                "to": str(out), "to_sha256": after.hexdigest(), "rows": rows, "removed": removed, "fixed": fixed,
             }  # fmt: skip
             changes_file.seek(0)
             with manifest_aside.open("xb") as manifest_file:
@@ -117,7 +117,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, RowFixes]) -> Fixed:
         for path in (temporary, manifest_aside):
             with suppress(OSError):
                 path.unlink()
-    return Fixed(str(out), str(manifest), rows, removed, mended)
+    return Fixed(str(out), str(manifest), rows, removed, fixed)
 
 
 def put(file: Path, place: Path) -> None:
@@ -157,9 +157,9 @@ def _changed(line: bytes | Unread, row_fixes: RowFixes) -> tuple[bytes | None, R
         return kept, []
     changes = []
     for name, fix in row_fixes:
-        mended = findings.load(name).mend(raw)
-        if mended is not None and mended != raw:
-            raw = mended
+        fixed = findings.load(name).fixed(raw)
+        if fixed is not None and fixed != raw:
+            raw = fixed
             changes.append((name, fix))
     return (msgspec.json.encode(raw) if changes else kept), changes
 

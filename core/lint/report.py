@@ -106,7 +106,7 @@ class Fixed(msgspec.Struct, frozen=True):
     manifest: str
     rows: int
     removed: int
-    mended: int
+    fixed: int
 
 
 class Trouble(msgspec.Struct, frozen=True):

@@ -101,15 +101,15 @@ def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
     yield _Part(summary(report))
     if not is_page:
         yield from _first(report)
-    mended = [finding.name for finding in report.findings if finding.fix and finding.fixable]
-    if mended and report.fixed is None:
+    fixable = [finding.name for finding in report.findings if finding.fix and finding.fixable]
+    if fixable and report.fixed is None:
         fix = "--fix OUT writes a file with certain errors fixed or removed"
-        yield _Part(f"{fix}: {', '.join(mended)}", "fix".ljust(LABEL))
+        yield _Part(f"{fix}: {', '.join(fixable)}", "fix".ljust(LABEL))
     if any(finding.count > len(finding.examples) for finding in report.findings):
         yield _Part("--json names up to 1,000 rows of each finding", "more".ljust(LABEL))
     if report.fixed is not None:
         fixed = report.fixed
-        changes = f"{fixed.removed:,} removed, {fixed.mended:,} fixed"
+        changes = f"{fixed.removed:,} removed, {fixed.fixed:,} fixed"
         yield _Part(f"{fixed.path}: {counted(fixed.rows, 'row')}; {changes}, each in {fixed.manifest}")
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 SHOWN = 160  # characters of an example
 BEFORE = 24  # of these, before the shown part
 AROUND = 300  # context searched for secrets, so that no half of one is shown
-Action = Literal["", "remove", "mend"]
-_ACTIONS: tuple[Action, ...] = ("", "remove", "mend")
+Action = Literal["", "remove", "fix"]
+_ACTIONS: tuple[Action, ...] = ("", "remove", "fix")
 SEEN = 4  # first characters of a secret that stay
 
 
@@ -40,10 +40,10 @@ class Sight(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Fix(msgspec.Struct, frozen=True):
-    """A change of one row: it is removed, or repaired by its finding's `mend`. `why` goes into the manifest."""
+    """A change of one row: it is removed, or repaired by its finding's `fixed`. `why` goes into the manifest."""
 
     at: int
-    action: Literal["remove", "mend"]
+    action: Literal["remove", "fix"]
     why: str
 
 
@@ -174,8 +174,8 @@ class Rule(Plugin):
         that inherit the same `scan` share it: a row is scanned once.
         """
 
-    def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the row with the damage repaired, for a Fix of the action "mend"; None to leave it."""
+    def fixed(self, raw: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the row with the damage repaired, for a Fix of the action "fix"; None to leave it."""
         return None
 
     def finding(self, whole: Whole, count: int, ats: Iterable[int] = (), **facts: Any) -> Finding:

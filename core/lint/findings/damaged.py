@@ -42,11 +42,11 @@ class Damaged(Rule):
             text = turn.text
             if not text.isascii():
                 if (hit := next(_wrong(text), None)) is not None:
-                    sights.append(Sight("read in the wrong encoding", excerpt(text, hit[0], hit[1]), "mend"))
+                    sights.append(Sight("read in the wrong encoding", excerpt(text, hit[0], hit[1]), "fix"))
                 elif (at := text.find("\ufffd")) >= 0:
                     sights.append(Sight("characters that were lost (�)", excerpt(text, at)))
             # whose bytes are control characters by themselves
-            is_wrong = bool(sights) and sights[-1].action == "mend"
+            is_wrong = bool(sights) and sights[-1].action == "fix"
             if not is_wrong and not text.isprintable() and (control := _CONTROL.search(text)):
                 shown = f"U+{ord(control[0]):04X} in: {excerpt(text, *control.span())}"
                 sights.append(Sight("control characters", shown))
@@ -54,7 +54,7 @@ class Damaged(Rule):
             sights.append(left)
         return sights or None
 
-    def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:
+    def fixed(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """Decode again what was read in the wrong encoding."""
         return with_texts(raw, lambda text, role: redecoded(text))
 

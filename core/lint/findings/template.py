@@ -60,18 +60,18 @@ class Template(Rule):
 
     def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         sights: list[Sight] = []
-        is_mended = True
+        is_fixed = True
         for turn in row.turns:
             text = turn.text
             if not any(hint in text for hint in _HINTS) or (match := _first_mark(text)) is None:
                 continue
             sights.append(Sight(_KINDS[str(match.lastgroup)], excerpt(text, *match.span())))
-            is_mended = is_mended and repaired(text, turn.role) is not None
-        if sights and is_mended and row.record is not None:
-            return [Sight(sight.kind, sight.text, "mend") for sight in sights]
+            is_fixed = is_fixed and repaired(text, turn.role) is not None
+        if sights and is_fixed and row.record is not None:
+            return [Sight(sight.kind, sight.text, "fix") for sight in sights]
         return sights or None
 
-    def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:
+    def fixed(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """Repair every text of a row; None if one can't be repaired."""
         return with_texts(raw, lambda text, role: text if _first_mark(text) is None else repaired(text, role))
 

@@ -23,7 +23,7 @@ def selected(source, to, by="difficulty", rows=2):
 def mended(source, to):
     to.write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:-1]))
     head = {"manifest": 1, "from": str(source), "from_sha256": sha256_of(source), "from_rows": 5}
-    head |= {"to": str(to), "to_sha256": sha256_of(to), "rows": 4, "removed": 1, "mended": 0}
+    head |= {"to": str(to), "to_sha256": sha256_of(to), "rows": 4, "removed": 1, "fixed": 0}
     (to.parent / f"{to.name}.manifest.jsonl").write_text(json.dumps(head) + '\n{"line": 5}\n')
 
 

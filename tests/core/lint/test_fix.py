@@ -37,13 +37,13 @@ def test_every_change_is_in_the_manifest_and_all_else_is_as_it_was(tmp_path):
     assert json.loads(rows[1]) == {"id": 1, **chat("Two?", "Café.")}
     head, *changes = map(json.loads, (tmp_path / "b.jsonl.manifest.jsonl").read_text().splitlines())
     assert (head["from_sha256"], head["to_sha256"]) == (digest(source.read_bytes()), digest(out.read_bytes()))
-    assert (head["from_rows"], head["rows"], head["removed"], head["mended"]) == (6, 4, 2, 1)
+    assert (head["from_rows"], head["rows"], head["removed"], head["fixed"]) == (6, 4, 2, 1)
     keys = ("line", "finding", "action", "new_line", "before")
     assert [tuple(change[key] for key in keys) for change in changes] == [
         (2, "unreadable", "remove", None, digest(b"not json")),
         (3, "empty", "remove", None, digest(EMPTY)),
-        (5, "damaged", "mend", 2, digest(MARKED)),
-        (5, "template", "mend", 2, digest(MARKED)),
+        (5, "damaged", "fix", 2, digest(MARKED)),
+        (5, "template", "fix", 2, digest(MARKED)),
     ]
     assert changes[2]["after"] == digest(rows[1])
     files = ["a.jsonl", "b.jsonl", "b.jsonl.manifest.jsonl"]
@@ -105,4 +105,4 @@ def test_any_file_is_fixed_into_json_lines(tmp_path):
     head, *changes = map(json.loads, (tmp_path / "b.jsonl.manifest.jsonl").read_text().splitlines())
     assert (head["from"], head["from_sha256"]) == (str(source), digest(source.read_bytes()))
     actions = [(change["line"], change["action"]) for change in changes]
-    assert actions == [(3, "remove"), (4, "remove"), (5, "mend")]
+    assert actions == [(3, "remove"), (4, "remove"), (5, "fix")]
