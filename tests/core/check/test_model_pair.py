@@ -89,7 +89,8 @@ class Opened:
 
     def context(self, **more: Any) -> Any:
         facts = {"home": self.home, "prepared": self.prepared, "events": EventLog(self.place / "e.jsonl")}
-        facts |= {"phase_at": 0.0, "model_label": "", "shares": True, "stops": lambda: False}
+        facts |= {"phase_at": 0.0, "model_label": "", "shares": True, "stops": lambda: False, "ahead": None}
+        facts |= {"passes_s": 0.0, "ends_job": True}
         return SimpleNamespace(**facts, **more)
 
 
