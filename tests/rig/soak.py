@@ -38,6 +38,7 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store.database import open_store
 from finetop.core.supervisor.endings import liveness
+from finetop.core.supervisor.gpus import require_usable
 from finetop.core.supervisor.launchers.launcher import Attempt, Exit, JobStatus, Signal, Trace, Usage, Warm
 from finetop.core.supervisor.requests import submit
 from finetop.core.supervisor.serve import reply
@@ -290,6 +291,7 @@ def stored(supervisor: Supervisor, run_id: int | None = None) -> Counter[str]:
 
 
 def begin(home: Home, launcher: PretendingLauncher) -> Supervisor:
+    require_usable.FIRST_LOOK_S = 0.0  # nobody looks at GPUs here
     supervisor = Supervisor(home, open_store(home.database))
     supervisor.launcher = launcher
     liveness.adopt(supervisor)

@@ -27,6 +27,7 @@ from finetop.core.protocol.messages.submit import Submit
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import jobs, run_records, runs
 from finetop.core.store.database import open_store, transaction
+from finetop.core.supervisor.gpus import require_usable
 from finetop.core.supervisor.requests import submit
 from finetop.core.supervisor.state import Supervisor
 
@@ -136,6 +137,7 @@ def make_checkpoint(folder: Path, step: int, size: int) -> Path:
 
 
 def still(root: Path) -> Still:
+    require_usable.FIRST_LOOK_S = 0.0  # nobody looks at GPUs here
     home = Home(root)
     prepare(home)
     if not home.database.exists():
