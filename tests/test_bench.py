@@ -22,6 +22,7 @@ SMALLEST = {
     "betting": "--streams 20",
     "chat": "--model {model} --tokens 4 --rounds 1",
     "event_to_screen": "--runs 2 --seconds 3",
+    "kept_activations": "",
     "export_memory": "--layers 1",
     "external_reader": "--seconds 8",
     "gguf_formats": "",

@@ -93,6 +93,9 @@ class PretendingLauncher:
     exits: dict[tuple[int, int], Exit] = field(default_factory=dict)
     written: Counter[str] = field(default_factory=Counter)
 
+    def nodes(self) -> tuple[()]:
+        return ()
+
     def submit(
         self, attempt: Attempt, environment: dict[str, str], *, may_be_warm: bool, batch: object = None
     ) -> bool:

@@ -95,10 +95,12 @@ def options(
 def has_gpus(supervisor: Supervisor) -> bool:
     """Return True if the cluster is known to have GPUs: a run that names no number then gets one."""
     slurm = supervisor.settings.slurm
-    partition = None if slurm is None else slurm.partition
-    nodes = supervisor.launcher.nodes()
+    if slurm is None:  # and none is asked for its nodes
+        return False
     return any(
-        node.gpus for node in nodes if partition is None or partition in _partition_names(node.partitions)
+        node.gpus
+        for node in supervisor.launcher.nodes()
+        if slurm.partition is None or slurm.partition in _partition_names(node.partitions)
     )
 
 
