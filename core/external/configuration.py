@@ -58,8 +58,8 @@ def _value(name: str, value: Any) -> float | str:
     if isinstance(value, int | float) and abs(value) <= LARGEST:
         return float(value)
     if isinstance(value, list):
-        value = ", ".join(
-            str(_value(name, item)) for item in value[:MOST_ITEMS] if not isinstance(item, dict | list)
-        )
+        items = [item for item in value[:MOST_ITEMS] if not isinstance(item, dict | list)]
+        shown = [(item, _value(name, item)) for item in items]
+        value = ", ".join(str(item) if isinstance(text, float) else text for item, text in shown)
     text = "" if value is None else " ".join(safe(str(value)[:LONGEST_SETTING]).split())
     return masked_value(name, text)

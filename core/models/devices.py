@@ -130,9 +130,7 @@ def multiply_exactly() -> None:
 
     for name in ROUNDS_TO_TF32:
         if os.environ.get(name) != "0":
-            os.environ.pop(
-                name, None
-            )  # cuBLAS reads its own at its first product, and a child such as vLLM both
+            os.environ.pop(name, None)  # cuBLAS reads its own at its first product, a child such as vLLM both
     torch.set_float32_matmul_precision("highest")
 
 

@@ -25,11 +25,16 @@ def config_items(**values: object) -> bytes:
 
 
 def test_values_become_numbers_and_words_by_dotted_names():
-    config = {"lr": 1e-4, "lora": {"r": 8, "targets": ["q", "v"]}, "bf16": True, "_wandb": {"cli": 1}}
+    config = {
+        "lr": 1e-4,
+        "lora": {"r": 8, "targets": ["q", "v"], "layers": [1, 2.5, False]},
+        "bf16": True,
+        "_wandb": {"cli": 1},
+    }
     config |= {"model/name": "a\nb\x1b[31m", "empty": "", "none": None, "seed": 3, "nan": float("nan")}
     assert settings_of(config) == {
-        "lr": 1e-4, "lora.r": 8.0, "lora.targets": "q, v", "bf16": "true", "model_name": "a b", "seed": 3.0,
-        "nan": "nan",
+        "lr": 1e-4, "lora.r": 8.0, "lora.targets": "q, v", "lora.layers": "1, 2.5, false", "bf16": "true",
+        "model_name": "a b", "seed": 3.0, "nan": "nan",
     }  # fmt: skip
 
 
