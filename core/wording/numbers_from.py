@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.protocol.numbers_from import MOST_SETTINGS
 from finetop.core.text import clean_line, counted, listed, number_words
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from finetop.core.protocol.numbers_from import NumbersFrom
 
 MOST_NAMED = 8  # metrics of a file
-MOST_SETTINGS = 12
+MOST_SHOWN = 12  # settings of a line
 
 
 def brief(numbers: NumbersFrom, metric: str) -> str:
@@ -37,7 +38,8 @@ def read_lines(numbers: NumbersFrom) -> Iterator[str]:
         if file.also:
             parts.append(f"also {_named(file.also)}, taken from a better source")
         if file.settings:
-            parts.append(counted(file.settings, "setting"))
+            is_full = file.settings >= MOST_SETTINGS
+            parts.append(counted(file.settings, "setting") + (", no more are kept" if is_full else ""))
         yield clean_line(f"{'; '.join(parts)}: {file.source} {file.file} ({file.why})")
 
 
@@ -47,8 +49,8 @@ def settings_line(numbers: NumbersFrom) -> str:
         f"{name} {value if isinstance(value, str) else number_words(value)}"
         for name, value in numbers.settings.items()
     ]
-    more = len(shown) - MOST_SETTINGS
-    return clean_line(", ".join(shown[:MOST_SETTINGS]) + (f", {more} more" if more > 0 else ""))
+    more = len(shown) - MOST_SHOWN
+    return clean_line(", ".join(shown[:MOST_SHOWN]) + (f", {more} more" if more > 0 else ""))
 
 
 def left_out_lines(numbers: NumbersFrom) -> Iterator[str]:
