@@ -10,6 +10,7 @@ import tiny_run
 from typed import LAMPS, finetop_in
 from waiting import wait_until
 
+NAMES = ("first", "second")
 STEPS = 100_000  # more than it gets to: it is stopped and killed
 # Not the card's own format: what is exported is wider than what was trained.
 EXPORTED = "float32"
@@ -17,12 +18,13 @@ EXPORTED = "float32"
 
 @pytest.fixture
 def finetop(tmp_path):
-    """Run one command in a process of its own, with room for two jobs; the supervisor ends with the test."""
+    """Run one command in a process of its own, with room for two jobs; runs and supervisor end with the test."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "settings.yaml").write_text("settings: 1\nretry: {times: 0}\nslots: {cpu_jobs: 3}\n")
     run = finetop_in(tmp_path)
     yield run
+    run("kill", *NAMES, "--yes")  # they outlive a supervisor
     run("supervisor", "stop")
 
 
@@ -36,7 +38,7 @@ def finetop(tmp_path):
 def test_two_runs_share_a_card_and_one_is_stopped_killed_and_resumed(finetop, tiny_model, tmp_path, where):
     tiny_run.write_rows(tmp_path / "rows.jsonl", LAMPS)
     budget = {"memory_gib": 2.0} if where == "gpu" else {}
-    for name in ("first", "second"):
+    for name in NAMES:
         own = {"name": name, "budget": budget, "model": {"dtype": "auto"}}
         train = {"train": {"max_steps": STEPS, "save_every": 20, "keep_checkpoints": None}}
         text = tiny_run.recipe_text(tiny_model, tmp_path / "rows.jsonl", own, train)
@@ -74,7 +76,7 @@ def test_two_runs_share_a_card_and_one_is_stopped_killed_and_resumed(finetop, ti
     stopped = run_of("first")["checkpoints"][-1]["step"]
     assert finetop("kill", "second", "--yes")[0] == 0
     ends("second", "stopped")
-    for name in ("first", "second"):
+    for name in NAMES:
         code, _, err = finetop("resume", name)
         assert code == 0, err
     reaches("first", stopped + 1)
