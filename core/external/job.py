@@ -26,16 +26,13 @@ from finetop.core.runtime import causes, failures, processes
 from finetop.core.runtime.files import end_of
 from finetop.core.runtime.job_process import attempt_of, users_environment
 from finetop.core.runtime.kernel_log import memory_kill_of
-from finetop.core.text import plain
 from finetop.core.train.resume.earlier_jobs import hours_used_up, read_earlier_jobs
-from finetop.core.wording.units import gib
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from finetop.core.recipe.job import Job
     from finetop.core.recipe.schema import Command
-    from finetop.core.runtime.kernel_log import MemoryKill
 
 PACKAGES = ("finetop",)
 NOT_IN_TIME = f"its last numbers could not be read within {LEFT_S:.0f} s, and are left out"
@@ -82,7 +79,8 @@ def work(job: Job) -> Ended:
         begun.note(child.pid)
         end = follow(child, command, job, looks, used_up)
         if end.status == "failed" and (kill := memory_kill_of(begun.numbers.processes, began)) is not None:
-            end = killed_for_memory(kill)
+            cause = causes.of_another_program(causes.of_memory_kill(kill))
+            end = Ended("failed", cause.cause, cause.hint, 1, cause.kind)
     finally:
         if not looks.look_at_last():
             begun.leave()
@@ -94,15 +92,6 @@ def work(job: Job) -> Ended:
     if begun.numbers.read:
         print(f"finetop: read its numbers from {', '.join(sorted(begun.numbers.read))}", flush=True)
     return end
-
-
-def killed_for_memory(kill: MemoryKill) -> Ended:
-    """Return the end of a program of which the kernel killed a process for lack of memory."""
-    where = "its control group" if kill.of_group else "this machine"
-    who = f"process {kill.pid} ({plain(kill.name)}), which held {gib(kill.held_kib / 2**20)} GiB"
-    cause = f"out of memory in {where}: the kernel killed {who}"
-    hint = causes.of_another_program(causes.Cause("out_of_memory", cause, causes.MEMORY)).hint
-    return Ended("failed", cause, hint, 1, "out_of_memory")
 
 
 def not_finite(loss: float, step: int, output: str) -> Ended:

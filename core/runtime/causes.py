@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from finetop.core.errors import Kind
+from finetop.core.runtime.kernel_log import MemoryKill
+from finetop.core.text import plain
+from finetop.core.wording.units import gib
 
 
 @dataclass(frozen=True)
@@ -333,3 +336,11 @@ def of_lines(lines: Sequence[str]) -> Cause | None:
 def of_another_program(cause: Cause) -> Cause:
     """Return a failure of another program, whose hint must not name settings that only our trainers have."""
     return replace(cause, hint=_THERE.get(cause.hint, cause.hint))
+
+
+def of_memory_kill(kill: MemoryKill, limit_kib: int = 0) -> Cause:
+    """Return the failure of a job of which the kernel killed a process for lack of memory; 0: its limit is unknown."""
+    where = "in its control group" if kill.of_group else "on this machine"
+    limit = f" of {gib(limit_kib / 2**20)}" if limit_kib else ""
+    who = f"process {kill.pid} ({plain(kill.name)}), which held {gib(kill.held_kib / 2**20)}{limit} GiB"
+    return Cause("out_of_memory", f"out of memory {where}: the kernel killed {who}", MEMORY)

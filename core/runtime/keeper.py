@@ -40,6 +40,8 @@ from finetop.core.runtime.files import is_still, open_own, read_own, retry_file_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from finetop.core.runtime.kernel_log import MemoryKill
+
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_WAIT_S = 3.0  # the supervisor may check the lock at the same moment
 SIGNALS = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1, "stacks": signal.SIGUSR2}
@@ -200,6 +202,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
     peak_kib, code = wait(job.pid)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     before, now = watch.oom_kills[0], cgroups.oom_kills()
+    ran_s = time.monotonic() - began
     end_all()  # dataloader workers, grandchildren in other sessions: all are ours, as subreaper
     abort_at("keeper-waited")
     facts = {
@@ -207,15 +210,23 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
         "code": code if code >= 0 else None,
         "signal": -code if code < 0 else None,
         "ended": time.time(),
-        "ran_s": round(time.monotonic() - began, 3),  # independent of the wall clock
+        "ran_s": round(ran_s, 3),  # independent of the wall clock
         "peak_memory_kib": peak_kib,
         "oom_kills": None if before is None or now is None else now - before,
         "memory_limit_kib": cgroups.total_memory() // 1024,
+        "memory_kill": None if code == 0 else memory_kill(folder, job.pid, time.time() - ran_s),
     }
     if not watch.is_gone:
         write_json(folder / "exit.json", facts if door is None else door.facts(facts))
     abort_at("keeper-written")
     return 0
+
+
+def memory_kill(folder: Path, job: int, since: float) -> MemoryKill | None:
+    """Return which of a job's own processes here the kernel killed for lack of memory, if its log tells."""
+    from finetop.core.runtime.kernel_log import memory_kill_of  # of a job that failed alone: most do not
+
+    return memory_kill_of({job, *recorded_ranks(folder)}, since)
 
 
 class Watch:
@@ -391,6 +402,15 @@ def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
 
     They are children of torchrun, and under srun not our descendants: each records its process in JOB_FOLDER/ranks.
     """
+    return [
+        process
+        for process in recorded_ranks(folder).items()
+        if processes.start_time(process[0]) == process[1] and processes.catches(process[0], signal.SIGTERM)
+    ]
+
+
+def recorded_ranks(folder: Path) -> dict[int, str | None]:
+    """Return the processes, with their start times, that a job's ranks on this machine have recorded."""
     own, start_by_pid = processes.boot_id(), {}
     for file in (folder / "ranks").glob("*.json"):
         try:
@@ -399,11 +419,7 @@ def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
                 start_by_pid[int(record["pid"])] = record["start"]
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half written, or damaged
-    return [
-        process
-        for process in start_by_pid.items()
-        if processes.start_time(process[0]) == process[1] and processes.catches(process[0], signal.SIGTERM)
-    ]
+    return start_by_pid
 
 
 def rank_of(pid: int) -> str:

@@ -144,6 +144,8 @@ def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> causes.
     if facts.cause is not None and (last_event is None or last_event.kind == "asked"):
         return facts.cause
     if _was_out_of_memory(facts, last_event):
+        if facts.memory_kill is not None:
+            return causes.of_memory_kill(facts.memory_kill, facts.memory_limit_kib)
         message = f"out of memory on this machine{_held(facts)}"
         return causes.Cause("out_of_memory", message, causes.MEMORY)
     if last_event is not None and last_event.status == "stopped":
@@ -158,11 +160,13 @@ def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> causes.
 
 
 def _was_out_of_memory(facts: Exit, last_event: events.Ended | None) -> bool:
-    """Return True if the kernel killed a job's process for lack of memory: by its own count, else by what it held."""
+    """Return True if the kernel killed a job's process for lack of memory: by its log, its count, or what it held."""
     if facts.signal != signal.SIGKILL and (
         last_event is None or last_event.kind not in ("", "code", "killed")
     ):
         return False
+    if facts.memory_kill is not None:
+        return True
     if facts.oom_kills is not None:
         return facts.oom_kills > 0
     return facts.signal == signal.SIGKILL and _held_nearly_all(facts)

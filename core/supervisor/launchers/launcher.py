@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
 from finetop.core.runtime.causes import Cause
+from finetop.core.runtime.kernel_log import MemoryKill
 
 Signal = Literal["stop", "kill", "stacks"]  # save and exit; kill the whole tree; write the stacks to the log
 Trace = Literal["none", "here", "restarted"]
@@ -35,6 +36,7 @@ class Exit:
     peak_memory_kib: int
     oom_kills: int | None = None  # of its processes, by the kernel, in its last seconds; None: no count
     memory_limit_kib: int = 0  # its limit; 0 if unknown
+    memory_kill: MemoryKill | None = None  # of its own processes, by the kernel's log
     ran_s: float | None = None  # by a clock that nobody sets; None: it could not be started
     goes_on: bool = False  # the cluster will start it again
     why: str = ""  # why a cluster ended it: preempted, time_limit

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.events import Ended
 from finetop.core.runtime import ranks
+from finetop.core.runtime.kernel_log import MemoryKill
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.endings import exit_reason
 from finetop.core.supervisor.launchers.launcher import Exit
 
 GIB = 1 << 20  # in KiB
+OF_KERNEL = MemoryKill(7, "python", 6 * GIB, of_group=False)
 FAULT = [
     "Fatal Python error: Segmentation fault",
     "Current thread 0x00007fb42d60c340 (most recent call first):",
@@ -37,7 +40,7 @@ def ended(
     return exit_reason.ending(job, facts, said, log or [], ends, rebooted=False)
 
 
-def killed(number: int, **more: int) -> Exit:
+def killed(number: int, **more: Any) -> Exit:
     return Exit(None, number, 2.0, more.pop("peak", GIB), **more)
 
 
@@ -51,6 +54,8 @@ def killed(number: int, **more: int) -> Exit:
         (killed(9, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "out_of_memory",
          "out of memory on this machine: it held 8.0 of 8.0 GiB"),
         (killed(9), None, [], "killed", "killed by signal 9"),  # no count
+        (killed(9, oom_kills=0, memory_limit_kib=8 * GIB, memory_kill=OF_KERNEL), None, [], "out_of_memory",
+         "out of memory on this machine: the kernel killed process 7 (python), which held 6.0 of 8.0 GiB"),
         (killed(15, oom_kills=0), None, [], "killed", "killed by signal 15"),
         (killed(11, oom_kills=0), None, FAULT, "crashed", "segmentation fault (signal 11)"),
         (killed(6, oom_kills=0), None, ["what():  std::bad_alloc"], "out_of_memory", "out of memory on this machine"),
