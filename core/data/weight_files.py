@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.runtime import home as home_folder
 from finetop.core.runtime.files import read_given, read_own, write_whole
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # the config holds the scale
 GGUF_FILE = "model.gguf"  # of a checkpoint that is a GGUF file: the file, or a link to it
+GGUF_PART = re.compile(
+    r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL
+)  # llama.cpp's
 MOMENT_S = 0.1  # several ticks of any kernel's clock, by which it dates changes
 COARSE_MOMENT_S = 2.1  # of file systems that count whole seconds, or two
 
@@ -59,7 +64,7 @@ def model_hash(folder: Path, home: Home) -> str:
     return (
         weights_hash(folder, home)
         if gguf_file(folder) is None
-        else _remembered(folder, [folder / GGUF_FILE], home, _joined)
+        else _remembered(folder, _model_files(folder), home, _joined)
     )
 
 
@@ -79,9 +84,37 @@ def adapter_hash(folder: Path, home: Home) -> str:
 
 
 def gguf_file(checkpoint: Path) -> Path | None:
-    """Return the GGUF file that a checkpoint is; None for one of safetensors."""
-    file = checkpoint / GGUF_FILE
-    return file if file.is_file() else None
+    """Return the GGUF file that a checkpoint is, of one in parts the first; None for one of safetensors."""
+    parts = sorted(checkpoint.glob(f"{GGUF_FILE.removesuffix('.gguf')}-00001-of-*.gguf"))
+    return next((file for file in (checkpoint / GGUF_FILE, *parts) if file.is_file()), None)
+
+
+def gguf_parts(file: Path) -> list[Path]:
+    """Return the files of the model that a GGUF file is, or is a part of; llama.cpp opens the first.
+
+    Raises BadInput if a part is missing.
+    """
+    if (part := GGUF_PART.fullmatch(file.name)) is None:
+        return [file]
+    prefix, count = part["prefix"], int(part["count"])
+    if not 1 <= int(part["number"]) <= count:
+        raise BadInput(f"{plain(str(file))} is named as a part that can't be.", hint="Give the first part.")
+    parts = [file.with_name(f"{prefix}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+    if missing := [plain(part.name) for part in parts if not part.is_file()]:
+        names = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+        message = (
+            f"{plain(str(file))} is one of {count} parts of a model, of which these are missing: {names}."
+        )
+        raise BadInput(message, hint="Copy them beside it.")
+    return parts
+
+
+def gguf_links(file: Path) -> dict[str, Path]:
+    """Return the files of a GGUF model by their names in a checkpoint, as llama.cpp wants them. Raises BadInput."""
+    if (part := GGUF_PART.fullmatch(file.name)) is None:
+        return {GGUF_FILE: file}
+    stem, prefix = GGUF_FILE.removesuffix(".gguf"), part["prefix"]
+    return {stem + part.name.removeprefix(prefix): part for part in gguf_parts(file)}
 
 
 def known_hash(folder: Path, home: Home) -> str | None:
@@ -96,7 +129,7 @@ def known_hash(folder: Path, home: Home) -> str | None:
 def stamp_of(folder: Path) -> str:
     """Return what tells a folder's weight files, or one file, from others in their place, unread; empty without any."""
     try:
-        stats = _stats(_model_files(folder) if folder.is_dir() else [folder])
+        stats = _stats(_model_files(folder) if folder.is_dir() else gguf_parts(folder))
     except (OSError, BadInput):
         return ""
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
@@ -142,7 +175,7 @@ def _adapter_files(folder: Path) -> list[Path]:
 def _model_files(folder: Path) -> list[Path]:
     if is_adapter(folder):
         return _adapter_files(folder)
-    return weight_files(folder) if (file := gguf_file(folder)) is None else [file]
+    return weight_files(folder) if (file := gguf_file(folder)) is None else gguf_parts(file)
 
 
 def _remembered(place: Path, files: Sequence[Path], home: Home, read: Callable[[Sequence[Path]], str]) -> str:

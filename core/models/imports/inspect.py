@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from finetop.core.data.weight_files import gguf_parts
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.runtime import parts
 from finetop.core.runtime.files import open_regular, read_given
@@ -109,11 +110,15 @@ def inspect_folder(path: Path) -> ModelFolder:
 
 
 def _gguf_in(folder: Path) -> Path | None:
-    """Return the GGUF file of a folder without another model; None if it has none. Raises BadInput for several."""
-    files = sorted(file for file in folder.glob("*.gguf") if file.is_file())
+    """Return the GGUF file, or the first part, of a folder without another model; None if it has none.
+
+    Raises BadInput for several, and for one of which parts are missing.
+    """
+    found = sorted(file for file in folder.glob("*.gguf") if file.is_file())
+    files = list({gguf_parts(file)[0]: file for file in found})
     if len(files) > 1:
         names = ", ".join(plain(file.name) for file in files[:3]) + (" …" if len(files) > 3 else "")
-        message = f"{plain(str(folder))} holds {len(files)} GGUF files: {names}."
+        message = f"{plain(str(folder))} holds {len(files)} GGUF models: {names}."
         raise BadInput(
             message, hint=f"Check one: finetop check --model {plain(str(files[0]))} --base ID|FOLDER"
         )
@@ -121,8 +126,10 @@ def _gguf_in(folder: Path) -> Path | None:
 
 
 def _of_gguf(path: Path, file: Path) -> ModelFolder:
-    require_gguf(file)
-    return ModelFolder(path, (), FolderModel(0, file, "gguf"), None)
+    parts = gguf_parts(file)
+    for part in parts:
+        require_gguf(part)
+    return ModelFolder(path, (), FolderModel(0, parts[0], "gguf"), None)
 
 
 def models_of(path: Path, trained: Trained) -> ModelFolder:
@@ -146,7 +153,7 @@ def models_of(path: Path, trained: Trained) -> ModelFolder:
 
 def written_at(model: FolderModel) -> float:
     """Return when a model's weights were last written or put there (seconds since 1970). Raises OSError."""
-    files = [model.folder] if model.kind == "gguf" else model.folder.glob("*.safetensors")
+    files = gguf_parts(model.folder) if model.kind == "gguf" else model.folder.glob("*.safetensors")
     facts = [file.stat() for file in files]
     return max((max(stat.st_mtime, stat.st_ctime) for stat in facts), default=0.0)
 

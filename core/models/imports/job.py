@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.data.weight_files import GGUF_FILE, model_hash, weights_hash
+from finetop.core.data.weight_files import gguf_links, model_hash, weights_hash
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
@@ -184,7 +184,7 @@ def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
 def needed(model: FolderModel) -> dict[str, Path]:
     """Return the files that loading a model needs, by their names in its checkpoint."""
     if model.kind == "gguf":
-        return {GGUF_FILE: model.folder}
+        return gguf_links(model.folder)
     files = {file for pattern in NEEDED for file in model.folder.glob(pattern) if file.is_file()}
     return {file.name: file for file in sorted(files)}
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from finetop.core.data import files, hub
+from finetop.core.data.weight_files import GGUF_PART
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import AdapterConfig, ModelFolder, inspect_folder, read_adapter
 from finetop.core.plugins import METHODS
@@ -132,7 +133,8 @@ def rows_file(file: str, cwd: Path) -> str:
 
 def name_of(path: Path) -> str:
     """Return a run's name after its folder; for checkpoint-500 after the parent folder too."""
-    text = path.name.removesuffix(".gguf")
+    part = GGUF_PART.fullmatch(path.name)
+    text = path.name.removesuffix(".gguf") if part is None else part["prefix"]
     if text.startswith(("checkpoint-", "step-")) and path.parent.name:
         text = f"{path.parent.name}-{text}"
     safe = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in text)

@@ -19,6 +19,7 @@ from finetop.core.models.imports.inspect import (
     models_of,
     read_adapter,
 )
+from finetop.core.models.imports.recipe import name_of
 from finetop.core.runtime import parts
 
 LLAMA_CPP = pytest.mark.skipif(
@@ -123,9 +124,31 @@ def test_a_folder_with_one_gguf_file_is_that_model(tmp_path: Path, monkeypatch: 
         models_of(tmp_path, Trained(30, 30, time.time() + 60))
     (tmp_path / "model.Q8_0.gguf").write_bytes(b"GGUF")
     with pytest.raises(
-        BadInput, match=r"holds 2 GGUF files: model\.Q4_K_M\.gguf, model\.Q8_0\.gguf\. Check one: finetop"
+        BadInput, match=r"holds 2 GGUF models: model\.Q4_K_M\.gguf, model\.Q8_0\.gguf\. Check one: finetop"
     ):
         inspect_folder(tmp_path)
+
+
+def test_a_gguf_file_in_parts_is_one_model_and_all_its_parts_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "require", lambda package: None)
+    names = [f"tuned-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"GGUF")
+    model = FolderModel(0, tmp_path / names[0], "gguf")
+    for place in (tmp_path, tmp_path / names[0], tmp_path / names[1]):
+        assert inspect_folder(place).own == model
+    assert name_of(tmp_path / names[0]) == "tuned"
+    (tmp_path / names[1]).write_bytes(b"GGML")
+    with pytest.raises(BadInput, match=r"tuned-00002-of-00003\.gguf is no GGUF file"):
+        inspect_folder(tmp_path)
+    for missing in (names[1], names[0]):
+        (tmp_path / missing).unlink()
+        with pytest.raises(
+            BadInput, match=rf"of 3 parts of a model, of which these are missing: .*{missing}"
+        ):
+            inspect_folder(tmp_path)
 
 
 def test_no_folder_and_a_file(adapter: Path) -> None:
