@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import EnvironmentTrouble
@@ -15,19 +17,26 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 
-def fuse(model: Any, kernels: Literal["none", "liger"], device: str) -> None:
+Kernels = Literal["none", "liger", "auto"]
+LISTED = re.compile(r"^MODEL_TYPE_TO_APPLY_LIGER_FN = \{$(.*?)^\}$", re.MULTILINE | re.DOTALL)
+
+
+def fuse(model: Any, kernels: Kernels, device: str) -> None:
     """Put fused kernels into a model that trains on a device, except its loss. Raises EnvironmentTrouble."""
     require(kernels, device)
-    if kernels == "none":
+    if kernels != "liger":
         return
     from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
     _apply_liger_kernel_to_instance(model, fused_linear_cross_entropy=False, cross_entropy=False)
 
 
-def require(kernels: Literal["none", "liger"], device: str) -> None:
-    """Check that fused kernels are installed, and can be built for a device. Raises EnvironmentTrouble."""
-    if kernels == "none":
+def require(kernels: Kernels, device: str, family: str = "") -> None:
+    """Check that fused kernels are installed, can be built for a device, and are made for a family of models.
+
+    Raises EnvironmentTrouble. `family` is the model_type of a config.json; without it any is taken.
+    """
+    if kernels != "liger":
         return
     if find_spec("liger_kernel") is None:
         hint = "Install it (pip install liger-kernel), or set train.kernels to none."
@@ -37,6 +46,32 @@ def require(kernels: Literal["none", "liger"], device: str) -> None:
         hint = "Set train.kernels to none."
         raise EnvironmentTrouble(f"train.kernels: liger needs a GPU, and this runs on {device}.", hint=hint)
     require_triton("train.kernels: liger", "set train.kernels to none")
+    known = families()
+    if family and known and family not in known:  # liger-kernel itself would leave the model as it is, unsaid
+        message = f"train.kernels: liger-kernel has no kernels for models of type {family}."
+        raise EnvironmentTrouble(message, hint="Set train.kernels to none.")
+
+
+def families() -> frozenset[str]:
+    """Return the types of models that the installed liger-kernel lists, read without importing it: it imports torch.
+
+    Empty where it is not installed, or does not say.
+    """
+    found = find_spec("liger_kernel")
+    folders = getattr(found, "submodule_search_locations", None) or ()
+    for folder in folders:
+        try:
+            listed = LISTED.search((Path(folder) / "transformers" / "monkey_patch.py").read_text("utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        if listed is not None:
+            return frozenset(re.findall(r'^\s*"(\w+)":', listed[1], re.MULTILINE))
+    return frozenset()
+
+
+def suit(family: str) -> bool:
+    """Return whether fused kernels are installed, can be built here, and are made for a family of models."""
+    return family in families() and not compiler.triton_lacks()
 
 
 def requirements(
@@ -46,7 +81,7 @@ def requirements(
 
     `config` is the model's config.json. The functions raise EnvironmentTrouble, or BadInput for an unsuitable model.
     """
-    yield "train.kernels", partial(require, recipe.train.kernels, device)
+    yield "train.kernels", partial(require, recipe.train.kernels, device, str(config.get("model_type") or ""))
     yield "train.compile", partial(_require_compiled, recipe, device)
     fault = attention.flex_fault(config, None, is_supported=True)  # its code is checked once loaded
     yield "model.attention", partial(attention.require, recipe.model.attention, device, fault)

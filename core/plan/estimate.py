@@ -53,7 +53,7 @@ def estimate(
     shape = known.moving.shape or shape_of(recipe, config)
     count = gpus if gpus is not None else (recipe.budget.gpus or 1)
     asked = recipe
-    recipe, again = settle(asked, shape, machine, known, count)
+    recipe, decided = settle(asked, shape, machine, known, count)
     work = workload(recipe, shape, machine, known, count)
     parts = memory.parts(work)
     capacity = capacity_of(recipe, machine)
@@ -88,7 +88,7 @@ def estimate(
         steps=steps,
         time=time,
         disk=disk,
-        notes=(*notes(recipe, shape, work, known, machine, count), *((f"{again}.",) if again else ())),
+        notes=(*notes(recipe, shape, work, known, machine, count), *(f"{words}." for words in decided)),
         host=host_of(recipe, config, shape, work, known, machine),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from finetop.core.models import kernels
 from finetop.core.models.resolved import Moving
 from finetop.core.plan import memory
 from finetop.core.plan.lengths import Lengths
@@ -24,12 +25,36 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 CHECKPOINTING = "train.activation_checkpointing"
+FUSED = "fused kernels of liger-kernel are used (train.kernels: auto)"
 
 
 def settle(
     recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int = 1
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return a recipe without `auto` for fused kernels and recomputed activations, and in words what is on by it.
+
+    Kernels come first: with them a step keeps less.
+    """
+    recipe, fused = _fused(recipe, shape, machine)
+    recipe, again = _recomputed(recipe, shape, machine, known, ranks)
+    return recipe, tuple(words for words in (fused, again) if words)
+
+
+def _fused(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[Recipe, str]:
+    """Settle the kernels: fused on a GPU for models that they are made for, unless torch.compile fuses them itself."""
+    train = recipe.train
+    if train.kernels != "auto":
+        return recipe, ""
+    is_plain = not (train.compile or recipe.model.trust_remote_code)
+    on = machine.device == "gpu" and is_plain and kernels.suit(shape.family)
+    train = structs.replace(train, kernels="liger" if on else "none")
+    return structs.replace(recipe, train=train), FUSED if on else ""
+
+
+def _recomputed(
+    recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int
 ) -> tuple[Recipe, str]:
-    """Return a recipe without `auto` for recomputed activations, and why they are recomputed; empty if not.
+    """Settle recomputed activations, and return why they are recomputed; empty if not.
 
     They are if a step with all activations does not fit with its margin. On a CPU what counts is the machine's whole
     memory, as it is the same when the job begins.
@@ -57,7 +82,7 @@ def settle_in_job(
     total: float | None,
     longest: int,
     ranks: int,
-) -> tuple[Recipe, str]:
+) -> tuple[Recipe, tuple[str, ...]]:
     """Settle a recipe as its plan does, with what its job has found: a device of `total` bytes, the longest row."""
     on_gpu = device != "cpu"
     machine = read_machine(home.root, measure=False, use_gpu=on_gpu)

@@ -272,7 +272,8 @@ class Train(Section, frozen=True, kw_only=True):
         "Recompute activations in the backward pass: far less memory, a third slower; auto: if it does not fit else.",
     ] = "auto"
     kernels: Annotated[
-        Literal["none", "liger"], "liger: fused norms and activations, where liger-kernel is installed."
+        Literal["none", "liger", "auto"],
+        "liger: fused norms and activations of liger-kernel; auto: on a GPU, where it is installed and has them.",
     ] = "none"
     compile: Annotated[bool, "Compile the model with torch.compile: takes minutes at first, then faster."] = (
         False

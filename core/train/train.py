@@ -228,14 +228,14 @@ def settled(
     device: str,
     examples: training_set.Examples,
 ) -> Recipe:
-    """Return the recipe with what `auto` means here, the same on all ranks; print why activations are recomputed."""
+    """Return the recipe with what `auto` means here, the same on all ranks; print what is on by it."""
     config = config_file.read(base.path / "config.json")
     total = devices.memory_of(device, recipe.budget.memory_gib)
     longest = max(example.tokens for example in (*examples.train, *examples.eval))
     facts = recipe, config, moving, home, device, total, longest, collectives.count()
     decided, why = collectives.from_first(lambda: settle(*facts))
-    if why:
-        print(why, flush=True)
+    for words in why:
+        print(words, flush=True)
     return decided
 
 

@@ -8,7 +8,8 @@ import pytest
 from work import calls_of
 
 from finetop.core import run_job
-from finetop.core.errors import Refused
+from finetop.core.errors import EnvironmentTrouble, Refused
+from finetop.core.models import kernels
 from finetop.core.models.cpu_formats import Speeds
 from finetop.core.models.resolved import Moving
 from finetop.core.plan import answers, settled
@@ -21,6 +22,7 @@ from finetop.core.plan.workload import Known, refusals
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.master import SLICE, SLICE_BYTES
+from finetop.core.runtime import compiler
 from finetop.core.runtime.home import Home
 from finetop.core.train import objectives
 
@@ -71,8 +73,44 @@ def test_activations_are_recomputed_where_they_do_not_fit_and_the_job_decides_as
         facts = llama_8b, Moving(), Home(tmp_path), "cuda:0", memory, SHORT.lengths.longest, 1
         decided, why = settled.settle_in_job(auto, *facts)
         assert decided.train.activation_checkpointing is on
-        assert bool(why) is on and (not on or f"{why}." in plan.notes)
+        assert bool(why) is on and all(f"{words}." in plan.notes for words in why)
     assert run_job.given_to("train") == (settled.settle_in_job,)
+
+
+@pytest.mark.parametrize(
+    ("family", "more", "lacks", "on"),
+    [
+        ("llama", (), "", True),
+        ("olmo", (), "", False),
+        ("llama", (), "a C compiler", False),
+        ("llama", ("train.compile=true",), "", False),
+    ],
+)
+def test_auto_takes_fused_kernels_that_are_installed_and_made_for_the_model_and_the_job_decides_as_the_plan(
+    llama_8b, card, cores, monkeypatch, tmp_path, family, more, lacks, on
+):
+    package = tmp_path / "liger_kernel" / "transformers"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    listed = 'MODEL_TYPE_TO_APPLY_LIGER_FN = {\n    "llama": fuse_llama,\n    "qwen3": fuse_qwen3,\n}\n'
+    (package / "monkey_patch.py").write_text(f"import torch\n{listed}\nOTHER = {{'olmo': 1}}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(compiler, "triton_lacks", lambda: lacks)
+    config = {**llama_8b, "model_type": family}
+    auto, none, liger = (recipe("lora", f"train.kernels={way}", *more) for way in ("auto", "none", "liger"))
+    plan = estimate(auto, config, card, SHORT)
+    assert plan.parts == estimate(liger if on else none, config, card, SHORT).parts
+    assert (f"{settled.FUSED}." in plan.notes) is on
+    monkeypatch.setattr(settled, "read_machine", lambda *_, **__: replace(card, memory=1.0))
+    facts = config, Moving(), Home(tmp_path), "cuda:0", card.memory, SHORT.lengths.longest, 1
+    decided, why = settled.settle_in_job(auto, *facts)
+    assert (decided.train.kernels, settled.FUSED in why) == (("liger", True) if on else ("none", False))
+    on_cpu, _ = settled.settle(auto, read_shape(config), cores, SHORT)
+    assert on_cpu.train.kernels == "none"
+    if family == "olmo":
+        refused = dict(kernels.requirements(liger, "cuda:0", config))["train.kernels"]
+        with pytest.raises(EnvironmentTrouble, match="liger-kernel has no kernels for models of type olmo"):
+            refused()
 
 
 def test_auto_keeps_activations_where_a_method_loses_by_recomputing_and_on_a_cpu_by_all_its_memory(
