@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,26 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
+CORE = Path(__file__).parents[1]
 MOST = 200  # answers; the oldest is forgotten first
+# Whose code gives the answers: a checkout's changes without a new version.
+CODE = ("models/*.py", "train/methods/*.py", "train/objectives/*.py", "train/rehearsal.py")
 PACKAGES = ("finetop", "torch", "transformers", "peft", "trl", "bitsandbytes", "liger-kernel", "triton")
 
 
 def key_of(config: Path, *asked: Any) -> str:
-    """Hash a config.json with what else an answer depends on, and the packages that give it."""
-    whole = hashlib.sha256(msgspec.json.encode([asked, versions(PACKAGES)]))
+    """Hash a config.json with what else an answer depends on, and the packages and the code that give it."""
+    whole = hashlib.sha256(msgspec.json.encode([asked, versions(PACKAGES), code_hash(CORE)]))
     whole.update(read_given(config, LARGEST_FILE))
+    return whole.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_hash(core: Path) -> str:
+    """Hash the files below finetop's core that compute an answer."""
+    whole = hashlib.sha256()
+    for file in sorted(file for pattern in CODE for file in core.glob(pattern)):
+        whole.update(hashlib.sha256(file.read_bytes()).digest())
     return whole.hexdigest()
 
 

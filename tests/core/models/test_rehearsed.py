@@ -24,3 +24,17 @@ def test_the_newest_answers_are_kept(tmp_path: Path) -> None:
     assert rehearsed.kept(home, "1") is None
     rehearsed.keep(home, "again", Moving(2, 1))
     assert rehearsed.kept(home, "again") == Moving(2, 1)
+
+
+def test_code_that_counts_otherwise_has_another_hash(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "store").mkdir()
+    hashes = []
+    for name, text in (("models/shape", "a = 1"), ("store/runs", "b"), ("models/shape", "a = 2")):
+        (tmp_path / f"{name}.py").write_text(text)
+        rehearsed.code_hash.cache_clear()
+        hashes.append(rehearsed.code_hash(tmp_path))
+    assert hashes[0] == hashes[1] != hashes[2]
+    rehearsed.code_hash.cache_clear()
+    named = {file.name for pattern in rehearsed.CODE for file in rehearsed.CORE.glob(pattern)}
+    assert {"shape.py", "rehearsal.py", "_table.py", "pretrain.py"} <= named

@@ -58,6 +58,10 @@ def test_an_answer_is_kept_until_something_that_it_depends_on_changes(
     ):
         assert asked(setting).process is not None, setting
     assert asked(on=replace(card, name="T4", has_bfloat16=False)).process is not None
+    with monkeypatch.context() as edited:  # a checkout whose code changed, of the same version
+        edited.setattr(rehearsed, "code_hash", lambda _: "other")
+        assert asked().process is not None
+        assert rehearsed.shape_of(load_recipe("dpo", ()).recipe, tiny_model / "config.json", home) is None
     monkeypatch.setattr(rehearsed, "versions", lambda _: {"peft": "99"})
     assert asked().process is not None
 
