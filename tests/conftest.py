@@ -44,6 +44,7 @@ TEMPLATE = (
 
 
 PRETENDED: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()  # its native half
+WARM_PROGRAM: pytest.StashKey[str] = pytest.StashKey()
 WARM: pytest.StashKey[tempfile.TemporaryDirectory[str]] = (
     pytest.StashKey()
 )  # the Python that workers are forks of
@@ -83,21 +84,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
-    """Fork the workers from one process that has imported the training stack."""
+    """Fork the workers from one process that has imported the training stack.
+
+    Not those of one file: most need no such process, and would wait for its imports, a minute and more on a busy
+    machine. It begins when a job of theirs asks for it.
+    """
     if config.getoption("--pretended-gpu"):  # whose processes begin otherwise
         return
     import warm_python
 
     folder = config.stash.setdefault(WARM, tempfile.TemporaryDirectory())
     program = warm_python.begin(Path(folder.name) / "warm", os.getpid())
+    config.stash[WARM_PROGRAM] = str(program)
+    files = {arg.partition("::")[0] for arg in config.args}
+    if len(files) == 1 and Path(*files).is_file():
+        return
     for spec in specs:
         spec.python = str(program)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    if node.gateway.spec.python is not None:
-        node.workerinput["warm"] = node.gateway.spec.python
+    if (program := node.config.stash.get(WARM_PROGRAM, None)) is not None:
+        node.workerinput["warm"] = program
 
 
 def limit_of(item: pytest.Item) -> float:

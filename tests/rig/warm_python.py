@@ -15,10 +15,12 @@ import gc
 import json
 import os
 import runpy
+import select
 import selectors
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +72,7 @@ os._exit(code)
 
 
 def begin(folder: Path, owner: int) -> Path:
-    """Start a server that ends with the owner's process; return the program that is forked from it."""
+    """Return a program that is forked from a server, which begins when first asked and ends with its owner."""
     folder.mkdir()
     program, place = folder / "python", str(folder / "socket")
     program.write_text(
@@ -89,8 +91,13 @@ def begin(folder: Path, owner: int) -> Path:
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    os.posix_spawn(sys.executable, words, environment, file_actions=files, setsid=True)
-    listening.close()
+
+    def start_once_asked() -> None:
+        select.select([listening], [], [])
+        os.posix_spawn(sys.executable, words, environment, file_actions=files, setsid=True)
+        listening.close()
+
+    threading.Thread(target=start_once_asked, daemon=True).start()
     return program
 
 
