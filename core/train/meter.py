@@ -194,7 +194,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         pace_s = (now - began) / max(1, steps_taken)
         left_s: float = pace_s * float(state.max_steps - state.global_step)
         done, total = float(state.global_step), float(state.max_steps)
-        spent_s = round(self.spent_s(now), 1)
+        spent_s = round(self.spent_s(now), 3)  # later jobs add to it: a short one's part must not be lost
         self.events.write(Phase("training", done, total, "steps", round(left_s, 1), spent_s))
         return left_s
 
