@@ -48,7 +48,7 @@ MATCH = Key("n", "match", "match(1)", "next match of the search", sign="n N")
 MATCHES = (MATCH, Key("N", "", "match(-1)", "previous match"))
 NO_MORE = "nothing more in that direction."
 NO_SEARCH = "no search yet: / starts one, then n and N step through the matches."
-NO_MATCH = "no more matches in that direction."
+NO_MATCH = "no other match."
 BACK = Key("escape", "back", "back", "back to the previous screen")
 
 

@@ -1,4 +1,4 @@
-"""Prompts at hand for a chat: the recipe's own, the rows of the target's test file, and what a check lost."""
+"""Prompts for a chat: the recipe's own, the rows of the target's test file, and what a check lost."""
 
 from __future__ import annotations
 

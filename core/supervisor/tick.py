@@ -183,7 +183,7 @@ async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
 async def _ended(supervisor: Supervisor, job: Job, status: JobStatus, took_s: float) -> bool:
     """Detect and record how a live job ended, if it did. `took_s` is how long the look took."""
     if status.is_alive:
-        # if it goes now, what it leaves gets its time anew
+        # if it disappears now, its grace period starts over
         supervisor.missed.pop((job.id, job.attempt), None)
         return False
     folder, facts, size, rebooted = supervisor.home.root / job.folder, status.exit, status.size, False

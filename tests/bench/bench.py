@@ -67,7 +67,7 @@ def options(about: str | None, *positional: tuple[str, str], **wanted: Any) -> a
 
 
 def skip(reason: str) -> NoReturn:
-    """Say in one line why a script measures nothing here, and exit with 0: `make bench` goes on to the next."""
+    """Print in one line why a script measures nothing here, and exit with 0, so that `make bench` continues."""
     print(f"skipped: {reason}")
     sys.exit(0)
 

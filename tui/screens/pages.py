@@ -91,10 +91,10 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
             host_of(self).say(NO_MATCH)
 
     def _to_match(self, direction: int) -> bool:
-        """Go to the next (1) or previous (-1) matching line; return whether there is one."""
+        """Go to the next (1) or previous (-1) matching line, past the last to the first; return if there is one."""
         table = self.query_one(Table)
-        further = range(table.cursor + direction, table.count if direction > 0 else -1, direction)
-        at = next((index for index in further if self._has(index)), None)
+        others = ((table.cursor + direction * step) % table.count for step in range(1, table.count))
+        at = next((index for index in others if self._has(index)), None)
         if at is not None:
             table.go(at)
         return at is not None

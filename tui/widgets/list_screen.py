@@ -141,13 +141,15 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
     # --- keys -------------------------------------------------------------------------------------------
 
     def action_match(self, direction: int) -> None:
-        """Go to the next row: a filter leaves only matching rows."""
+        """Go to the next row, from the last to the first: a filter leaves only matching rows."""
         table = self.query_one(Table)
         if not self.listed.filter:
             host_of(self).say(NO_SEARCH)
             return
         before = table.cursor
         self.action_move(direction)
+        if table.cursor == before:
+            table.ends(-direction)
         if table.cursor == before:
             host_of(self).say(NO_MATCH)
 

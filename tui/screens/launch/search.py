@@ -80,21 +80,25 @@ def _is_name(base: Base, text: str) -> bool:
 
 
 def to_match(screen: Searched, direction: int) -> bool:
-    """Go to the next (1) or previous (-1) match in the part with the cursor; return whether there is one."""
+    """Go to the next (1) or previous (-1) match in the part with the cursor, from the last to the first.
+
+    Return whether there is one besides the cursor's.
+    """
     state = screen.state
     if state.part == "recipes":
-        places = [at for at in matching(state.bases, state.sought) if (at - state.base_at) * direction > 0]
+        places = [at for at in matching(state.bases, state.sought) if at != state.base_at]
         if places:
-            screen.go_to_base(min(places, key=lambda at: abs(at - state.base_at)))
+            size = len(state.bases)
+            screen.go_to_base(min(places, key=lambda at: (at - state.base_at) * direction % size))
             screen.redraw()
         return bool(places)
     order = [field.key for _, field in visible(state.form, all_settings=True)]
     matches = [field.key for _, field in visible(state.form, all_settings=True, searched=state.sought)]
     here = order.index(state.key) if state.key in order else -1
-    further = [key for key in matches if (order.index(key) - here) * direction > 0]
-    if not further:
+    others = [key for key in matches if key != state.key]
+    if not others:
         return False
-    key = further[0] if direction > 0 else further[-1]
+    key = min(others, key=lambda key: (order.index(key) - here) * direction % len(order))
     state.show_setting(key)
     screen.redraw()
     return True
