@@ -14,6 +14,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.limits import tries_words
 from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.recipe.written import as_yaml
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording import data_versions, exports, numbers_from, pulse, rewards
@@ -38,9 +39,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"run": plain(detail), "data": plain(versions.sources) if versions else []})
     elif args.recipe:
-        import yaml
-
-        print(yaml.safe_dump(detail.recipe, sort_keys=False, allow_unicode=True), end="")
+        print(as_yaml(detail.recipe), end="")
     else:
         print_run(detail, home, versions.sources if versions else ())
     return 0

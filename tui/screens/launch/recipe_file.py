@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.errors import BadInput
+from finetop.core.recipe.written import as_yaml
 from finetop.tui.screens.launch.form import RUNS, Form, as_set, given, is_known
 from finetop.tui.screens.launch.sweep import axes_of
 
@@ -22,8 +23,6 @@ def recipe_path(form: Form, folder: Path) -> Path:
 
 def recipe_text(form: Form, folder: Path) -> str:
     """Return the recipe as YAML; a sweep becomes a comment with the command that runs it."""
-    import yaml
-
     assert form.loaded is not None
     resolved = form.loaded.resolved
     if form.base.is_builtin:
@@ -34,7 +33,7 @@ def recipe_text(form: Form, folder: Path) -> str:
     else:
         recipe = dict(resolved)
     recipe = _with_relative_paths(recipe, folder)
-    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100)
+    text = as_yaml(recipe, width=100)
     sweeps = " ".join(f"--sweep '{axis.key}={','.join(axis.values)}'" for axis in axes_of(form))
     return text if not sweeps else f"# finetop run {resolved['name']}.yaml {sweeps}\n{text}"
 
