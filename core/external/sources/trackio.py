@@ -30,8 +30,8 @@ APART_S = 30.0  # two runs of one name that began closer together can't be told 
 MOST_BACK = 20_000  # newest rows in which the runs of this time are searched
 RECENT = f"""
     SELECT {{run}}, min(run_name), max({SECONDS}), min({SECONDS}), min(id) FROM
-    (SELECT * FROM metrics ORDER BY id DESC LIMIT {MOST_BACK}) GROUP BY 1 HAVING max({SECONDS}) >= ?1
-    ORDER BY min({SECONDS}) < ?1, min(id)
+    (SELECT * FROM metrics ORDER BY id DESC LIMIT {MOST_BACK}) GROUP BY 1 HAVING max({SECONDS}) >= :since
+    ORDER BY min({SECONDS}) < :since, min(id)
 """
 CONFIGS = "SELECT {run}, config FROM configs WHERE {run} IN ({ids})"
 PASSED_BY = f"SELECT coalesce(max(id), 0) FROM metrics WHERE {{run}} = ? AND {SECONDS} < ?"
@@ -82,7 +82,7 @@ class Project(Reader):
     def _choose(self, database: sqlite3.Connection) -> None:
         self._column = _column_of(database)
         if not self._run:
-            recent = database.execute(RECENT.format(run=self._column), (self._since,)).fetchone()
+            recent = database.execute(RECENT.format(run=self._column), {"since": self._since}).fetchone()
             self._run = recent[0] if recent is not None else ""
         if self._run:
             query = PASSED_BY.format(run=self._column)
