@@ -168,7 +168,7 @@ def _runs_of(path: Path, since: float) -> list[_Run]:
     try:
         with opened(path, "metrics", "configs") as database:
             column = _column_of(database)
-            rows = database.execute(RECENT.format(run=column), (since,)).fetchall()
+            rows = database.execute(RECENT.format(run=column), {"since": since}).fetchall()
             configs = _configs(database, column, [row[0] for row in rows])
     except Locked:
         raise
