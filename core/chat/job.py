@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ def work(job: Job) -> Ended:
     earlier = files.all_answers(job.folder)
     asks = Asks(job, transcript, behind=size_of(job.folder / files.ASKS) if earlier else 0)
     asks.start()  # what is announced is heard while models load
-    device, writers = open_sides(job, sides)
+    device, writers = open_sides(job, sides, transcript.tell)
     chat = Chat(writers, transcript, asks)
     chat.go_on(earlier)
     transcript.write(ChatLine("ready", files.now_rounded(), text=device))
@@ -70,7 +70,7 @@ def sides_of(job: Job) -> list[Side]:
     return sides
 
 
-def open_sides(job: Job, sides: Sequence[Side]) -> tuple[str, list[Writer]]:
+def open_sides(job: Job, sides: Sequence[Side], tell: Callable[[int, str], None]) -> tuple[str, list[Writer]]:
     """Load or connect all sides. Return the device in words, and what answers. Raises FinetopError."""
     kinds = [KIND.load(side.side.kind) for side in sides]
     keys = {place: os.environ.pop(f"{KEY_VARIABLE}{place}", "") for place in range(len(sides))}
@@ -78,7 +78,7 @@ def open_sides(job: Job, sides: Sequence[Side]) -> tuple[str, list[Writer]]:
     words = devices.describe_device(device) if device else ELSEWHERE
     dtype = devices.number_format(job.dtype, None, device) if device else ""
     job.started(words, dtype, PACKAGES if device else PACKAGES[:1])
-    opening = Opening(job.home, device, job.events, keys)
+    opening = Opening(job.home, device, job.events, tell, keys)
     writers: dict[int, Writer] = {}
     for place in sorted(range(len(sides)), key=lambda place: kinds[place].opens_last):
         writers[place] = kinds[place].open(sides[place], place, opening)

@@ -72,6 +72,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     checkpoint: str = ""  # below that
     is_adapter: bool = False  # with the base inside, which can be switched to
     candidate: dict[str, Any] | None = None  # how a remedy's model is made of it
+    follows: bool = False  # no step was named: another one of the run does, should this one be removed
     stamp: str = ""  # of its weight files when the chat was queued: other weights are another model
 
 
@@ -178,6 +179,10 @@ class Transcript:
             if (pieces := self._pieces.pop(answer, None)) is not None and pieces.text:
                 self._write_pieces(answer, pieces, 0.0)
             _append(self._file, msgspec.structs.replace(line, text=well_formed(line.text)))
+
+    def tell(self, side: int, text: str) -> None:
+        """Append what a side's reader must know. Raises OSError."""
+        self.write(ChatLine("notice", now_rounded(), side=side, text=text))
 
     def piece(self, side: int, number: int, text: str) -> None:
         """Take a piece of an answer. Raises OSError."""

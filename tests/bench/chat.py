@@ -102,7 +102,7 @@ def chat_of(home: Path, checkpoint: str) -> tuple[Any, list[Any], Path]:
     spec = JobSpec(1, 1, 1, "bench", "chat", recipe, {"sides": [side.plain for side in sides]})
     job = Job(spec, folder, EventLog(folder / "events.jsonl"), Stop())
     transcript = files.Transcript(folder)
-    _, writers = open_sides(job, sides)
+    _, writers = open_sides(job, sides, lambda *_: None)
     return Chat(writers, transcript, Asks(job, transcript)), writers, folder
 
 

@@ -60,6 +60,7 @@ class Opening:
     home: Home
     device: str
     events: EventLog
+    tell: Callable[[int, str], None]  # a side's reader: its place, in words
     keys: dict[int, str] = field(default_factory=dict)  # by a side's place
     models: list[Any] = field(default_factory=list)
 

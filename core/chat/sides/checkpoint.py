@@ -12,7 +12,7 @@ from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
 from finetop.core.chat.sides.gguf import open_file
 from finetop.core.data.weight_files import gguf_file
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import load, resolve, weight_formats
+from finetop.core.models import checkpoint, load, resolve, weight_formats
 from finetop.core.models.devices import free_memory, scoring_dtype
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.models.resolved import ResolvedModel
@@ -93,24 +93,42 @@ class Checkpoint(SideKind):
 
     def open(self, side: Side, place: int, opening: Opening) -> Writer:
         run_folder = opening.home.root / side.place.folder
-        recipe, folder = resolve.recipe_of(run_folder), run_folder / side.place.checkpoint
-        if not folder.is_dir():
-            hint = "It may have been removed: pick another."
-            raise BadInput(f"there is no checkpoint {folder}.", hint=hint)
-        if (file := gguf_file(folder)) is not None:
-            opening.events.write(Phase(f"loading {side.side.label}"))
-            return open_file(file)
-        base = resolve.resolve_model(recipe.model, opening.home, opening.events)
-        dtype = scoring_dtype(recipe.model.dtype, base.path, opening.device)
+        folder = run_folder / side.place.checkpoint
+        while True:
+            try:
+                if folder.is_dir():
+                    return _open(side, folder, opening)
+                named = f"{side.place.checkpoint} of {side.side.run}"
+                hint = "It may have been removed: pick another."
+                raise BadInput(f"there is no {named}.", hint=hint)
+            except (FinetopError, OSError):
+                # A run that goes on removes its old checkpoints, also while one is read here.
+                kept = checkpoint.complete(run_folder) if side.place.follows and not folder.is_dir() else []
+                if not kept:
+                    raise
+                folder = kept[-1]
+                step = checkpoint.step_of(folder)
+                said = f"{side.side.label} was removed by its run meanwhile"
+                opening.tell(place, f"{said}: step {step:,}, the newest, answers here instead.")
+
+
+def _open(side: Side, folder: Path, opening: Opening) -> Writer:
+    """Load a side's model from a checkpoint's folder. Raises FinetopError, OSError."""
+    recipe = resolve.recipe_of(opening.home.root / side.place.folder)
+    if (file := gguf_file(folder)) is not None:
         opening.events.write(Phase(f"loading {side.side.label}"))
-        kind = load.torch_dtype(dtype, opening.device)
-        model: Any = load_checkpoint(base, folder, kind, opening.device)[0]
-        has_base = load.is_adapter(folder)
-        if side.place.candidate is not None:
-            model, has_base = remedied(model, side, base, folder, has_base=has_base)
-        model = model.eval()
-        opening.models.append(InMemory(model, base, dtype, has_base))
-        return ModelWriter(model, load.tokenizer_of(base, folder), opening.device, False)
+        return open_file(file)
+    base = resolve.resolve_model(recipe.model, opening.home, opening.events)
+    dtype = scoring_dtype(recipe.model.dtype, base.path, opening.device)
+    opening.events.write(Phase(f"loading {side.side.label}"))
+    kind = load.torch_dtype(dtype, opening.device)
+    model: Any = load_checkpoint(base, folder, kind, opening.device)[0]
+    has_base = load.is_adapter(folder)
+    if side.place.candidate is not None:
+        model, has_base = remedied(model, side, base, folder, has_base=has_base)
+    model = model.eval()
+    opening.models.append(InMemory(model, base, dtype, has_base))
+    return ModelWriter(model, load.tokenizer_of(base, folder), opening.device, False)
 
 
 def remedied(

@@ -165,7 +165,8 @@ async def checkpoint_side(supervisor: Supervisor, run_id: int, side: ChatSide) -
     run_folder = folder_of(connection, run_id)
     weights = supervisor.home.root / run_folder / path
     stamp = await aside(partial(stamps_of, runs.recipe(connection, run_id), supervisor.home, weights))
-    return Side(named, Place(run_folder, path, plugins.keeps_base(row.method), candidate, stamp))
+    keeps, follows = plugins.keeps_base(row.method), side.step is None and not side.remedy
+    return Side(named, Place(run_folder, path, keeps, candidate, follows, stamp))
 
 
 def stamps_of(recipe: Mapping[str, Any], home: Home, *checkpoint: Path) -> str:

@@ -1,5 +1,6 @@
 """A chat's answers are those of transformers' own `generate`, on one model for an adapter and its base."""
 
+import shutil
 import warnings
 
 import gguf_trial
@@ -12,9 +13,10 @@ from transformers.generation.utils import StopCheck
 from finetop.core.chat import job as chat_job, transcript as files
 from finetop.core.chat.generate import Decoder, Kept, generate
 from finetop.core.chat.job import Asks, Chat, open_sides
-from finetop.core.chat.sides import KIND
+from finetop.core.chat.sides import KIND, checkpoint as sides_checkpoint
 from finetop.core.chat.transcript import Prompt, Transcript
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import checkpoint
 from finetop.core.models.gguf import token_proof, writer as gguf_writer
 from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
 
@@ -26,7 +28,7 @@ def opened(world, *sides):
     """Open sides. Return the chat, its writers and its folder."""
     job = world.job(*sides)
     transcript = Transcript(job.folder)
-    _, writers = open_sides(job, files.sides_of(job.args))
+    _, writers = open_sides(job, files.sides_of(job.args), transcript.tell)
     return Chat(writers, transcript, Asks(job, transcript)), writers, job.folder
 
 
@@ -218,3 +220,41 @@ def test_sides_that_can_not_be_opened(world):
     with pytest.raises(EnvironmentTrouble, match=r"far: its key is not here \(MY_KEY\)"):
         opened(world, keyed)
     assert "MY_KEY" in msgspec.json.encode(keyed.plain).decode()
+
+
+@pytest.mark.parametrize("moment", ["before it is read", "while it is read"])
+def test_a_side_whose_step_was_not_named_takes_the_newest_once_its_checkpoint_is_removed(
+    world, monkeypatch, moment
+):
+    """A run that goes on keeps its newest checkpoints alone."""
+    folder, old, new = world.folder / "checkpoints", "step-000002", "step-000012"
+    for name in (old, new):
+        shutil.copytree(world.folder / ADAPTER, folder / name)
+        checkpoint.write_manifest(folder / name, {"format": 1, "step": checkpoint.step_of(folder / name)})
+    side = world.side("checkpoint", f"checkpoints/{old}", step=2)
+    load = sides_checkpoint.load_checkpoint
+
+    def removed(base, at, *more):
+        if at.name == old:
+            checkpoint.remove(at)
+        return load(base, at, *more)
+
+    if moment == "while it is read":
+        monkeypatch.setattr(sides_checkpoint, "load_checkpoint", removed)
+    else:
+        checkpoint.remove(folder / old)
+    try:
+        with pytest.raises(BadInput, match=r"removed|adapter|checkpoint"):
+            opened(world, side)
+        if moment == "while it is read":
+            shutil.copytree(folder / new, folder / old)
+        follows = msgspec.structs.replace(side.place, follows=True)
+        chat, _, at = opened(world, files.Side(side.side, follows))
+        chat.answer(Prompt(1, "Hello", ChatSettings(max_new_tokens=2)))
+    finally:
+        for name in (old, new):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    said = [(line.side, line.text) for line in files.all_answers(at) if line.kind == "notice"]
+    words = "2 was removed by its run meanwhile: step 12, the newest, answers here instead."
+    assert said == [(0, words)]
+    assert answers(at, 1)[1][0].kind == "end"

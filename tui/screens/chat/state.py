@@ -254,6 +254,9 @@ class ChatState:
                         self._turn(line.number).answers.setdefault(side, Answer()).error = line.text
                     else:
                         self.sides[side].error = line.text
+            case "notice" if line.side >= 0:
+                for side in sides:
+                    self.sides[side].notice = line.text
             case "notice":
                 self.notice = line.text
                 # its countdown goes by the difference of two moments of one machine: clocks may disagree

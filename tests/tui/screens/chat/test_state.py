@@ -276,6 +276,11 @@ def test_a_paste_keeps_its_lines_and_loses_control_sequences() -> None:
     assert prompt_entry.drawn(Entry("", 0), 10, 3) == [(("", ""), (" ", "reverse"), ("", ""))]
 
 
+def test_what_a_job_says_of_a_side_stands_in_its_pane() -> None:
+    state = make_state(ChatLine("notice", NOW, side=1, text="step 12 answers"))
+    assert [side.notice for side in state.sides] == ["", "step 12 answers"] and state.notice == ""
+
+
 def test_a_countdown_goes_by_one_clock() -> None:
     ahead, notice = NOW + 3600, "demo needs the GPU: this chat makes room."
     state = make_state(ChatLine("notice", ahead, text=notice, ends_at=ahead + 48))
