@@ -269,7 +269,7 @@ class Train(Section, frozen=True, kw_only=True):
     ] = 0.0
     activation_checkpointing: Annotated[
         bool | Literal["auto"],
-        "Recompute activations in the backward pass: far less memory, a third slower; auto: if it does not fit else.",
+        "Recompute activations: far less memory, a third slower; auto: where it would not fit otherwise.",
     ] = "auto"
     kernels: Annotated[
         Literal["none", "liger", "auto"],
