@@ -7,9 +7,18 @@ from collections.abc import Iterable
 
 from finetop.core.protocol import check_result as results
 from finetop.core.protocol.check_result import LOWER_IS_BETTER, CheckResult, TaskResult, Verdict, worst_first
-from finetop.core.protocol.runs import USUAL_SUITE, CheckBrief, Now
+from finetop.core.protocol.runs import (
+    NO_WEIGHT,
+    USUAL_SUITE,
+    CheckBrief,
+    Finished,
+    Now,
+    Running,
+    RunRow,
+    Stopped,
+)
 from finetop.core.text import clean_line, counted
-from finetop.core.wording.units import rounded
+from finetop.core.wording.units import decimals, rounded
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are ok
@@ -277,6 +286,17 @@ def changed_mark(check: CheckBrief) -> str:
 def next_of_target(name: str) -> str:
     """Return what to do once a target that could not be measured is fixed."""
     return f"fix check.target, then finetop check {name}"
+
+
+def unchecked(row: RunRow) -> str:
+    """Answer "did it forget?" for a run without a check: 'not checked', its drift while it runs; empty if unknown."""
+    match row.state:
+        case Running():
+            drift = row.metrics.get("drift")
+            return "" if drift is None else f"drift {decimals(drift)}"
+        case Finished() | Stopped(how="stop" | "kill" | "pause"):
+            return "same weights" if row.method == NO_WEIGHT else "not checked"
+    return ""
 
 
 def _short_answer(check: CheckBrief, name_suite: bool | None) -> str:

@@ -20,7 +20,7 @@ from finetop.core.text import clean_line, json_safe
 from finetop.core.wording import jobs, pulse
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.queue import why
-from finetop.core.wording.verdicts import short_answer
+from finetop.core.wording.verdicts import short_answer, unchecked
 
 SCHEMA = 1
 
@@ -151,16 +151,11 @@ def queued_words(state: data.Queued) -> str:
 
 
 def answer_words(row: data.RunRow, *, name_suite: bool | None = None) -> str:
-    """Return the answer to 'did it forget?' in words: side jobs under way, and the newest verdict."""
+    """Return the answer to 'did it forget?' in words: side jobs under way, the newest verdict, or its lack."""
     parts = [jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs]
     if row.check is not None:
         parts.append(short_answer(row.check, name_suite=name_suite))
-    if parts:
-        return "; ".join(parts)
-    if row.method == data.NO_WEIGHT:
-        return "same weights"
-    drift = row.metrics.get("drift")
-    return "" if drift is None else f"drift {drift:.2f}"
+    return "; ".join(parts) or unchecked(row)
 
 
 def warn(text: str) -> None:

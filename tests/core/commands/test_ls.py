@@ -25,7 +25,7 @@ def test_a_filter_groups_columns_tags_and_a_note_as_typed(rig, finetop):
     assert " ".join(lines[0].split()) == "run how state step loss left/age method.rank tags did it forget?"
     assert lines[1].startswith("train.seed 1: 2 runs, loss ")
     assert [line.split()[0] for line in lines[2:]] == ["grouped", "sorted"]
-    assert lines[2].split()[-1] == "16"
+    assert lines[2].split()[-3:] == ["16", "not", "checked"]
     code, out, _ = finetop("ls", "--json", "loss<1e9 -name:other", "--sort=-loss")
     document = json.loads(out)
     assert (code, document["matching"], document["total"]) == (0, 2, 3)

@@ -12,7 +12,6 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.next_step import advised
 from finetop.core.wording.queue import is_for_later, why
-from finetop.core.wording.units import decimals
 from finetop.tui.screens.shared.fix import fix_words
 from finetop.tui.text import Line, Span, line_width
 from finetop.tui.theme import MARKS, Mark, StyleName
@@ -99,10 +98,8 @@ def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None
         return _beside(row, room)
     if row.check is not None:
         return verdict_words(row.check, name_suite=name_suite)
-    if isinstance(state, Stopped):
-        how = state_word(state)
-        return ((f"{how}, not checked" if state.how != "cancel" else how, "dim"),)
-    return (("same weights" if row.method == NO_WEIGHT else "not checked", "dim"),)
+    how = state_word(state) if isinstance(state, Stopped) else ""
+    return ((", ".join(filter(None, (how, verdicts.unchecked(row)))), "dim"),)
 
 
 def _not_resumed(row: RunRow) -> Line:
@@ -132,9 +129,8 @@ def _running(row: RunRow, state: Running, name_suite: bool | None) -> Line:
     if row.check is not None:
         verdict = verdict_words(row.check, short=True, name_suite=name_suite)
         return (*verdict, (_at_step(row.check), ""))
-    drift = row.metrics.get("drift")
-    if drift is not None:
-        return ((f"drift {decimals(drift)}", ""),)
+    if drift := verdicts.unchecked(row):
+        return ((drift, ""),)
     return ((_progress(state), "dim"),)
 
 

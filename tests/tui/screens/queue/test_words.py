@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tui_fakes import make_check, make_row
 
-from finetop.core.protocol.runs import Finished, Queued
+from finetop.core.commands.shared.output import answer_words
+from finetop.core.protocol.runs import Finished, Queued, Running, Stopped
 from finetop.tui.screens.runs.pane import pane_lines
 from finetop.tui.screens.shared.run_status import forgot, heading_of, mark_of, next_step, state_sentence
 from finetop.tui.theme import MARKS
@@ -68,3 +69,17 @@ def test_a_model_that_no_check_can_compare_is_not_led_into_a_refusal():
         for objective in ("sft", "pretrain", "reward")
     }
     assert steps == {"sft": "f", "pretrain": "n", "reward": "n"}
+
+
+@pytest.mark.parametrize(
+    ("state", "listed", "shown"),
+    [
+        (Running(1.0), "drift 0.03", "drift 0.03"),
+        (Finished(1.0, 2.0), "not checked", "not checked"),
+        (Stopped(2.0, "stop"), "not checked", "stopped, not checked"),
+        (Stopped(2.0, "cancel"), "", "removed from the queue"),
+    ],
+)
+def test_the_app_and_the_command_line_answer_alike_for_a_run_without_a_check(state, listed, shown):
+    run = row(state, metrics={"drift": 0.03})
+    assert (answer_words(run), said(forgot(run, NOW))) == (listed, shown)
