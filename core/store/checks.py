@@ -110,9 +110,9 @@ def models_of(connection: Connection, run_id: int) -> list[dict[str, Any]]:
     ]
 
 
-def newest_result(connection: Connection, run_id: int, step: int) -> dict[str, Any] | None:
-    """Read the newest check result of a checkpoint, else the run's newest; None if there is none."""
-    query = f"{_STANDING} ORDER BY (step IS NOT DISTINCT FROM ?) DESC, id DESC LIMIT 1"
+def newest_result(connection: Connection, run_id: int, step: int | None = None) -> dict[str, Any] | None:
+    """Read the newest check result of a given checkpoint, else the run's newest; None if there is none."""
+    query = f"{_STANDING} ORDER BY coalesce(step = ?, false) DESC, id DESC LIMIT 1"
     row = connection.execute(query, [run_id, step]).fetchone()
     return None if row is None else {**msgspec.json.decode(row[3]), "at": row[1], "step": row[2]}
 

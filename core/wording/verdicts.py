@@ -246,18 +246,18 @@ def regression(name: str, check: CheckBrief) -> str:
     return f"{name} is REGRESSED{lost} (`finetop triage` shows what)."
 
 
-def outdated(name: str, now: Now) -> str:
-    """Return that a model's verdict is of other weights than it has now, or may be; empty if it is of these."""
-    check = f"finetop check {name}"
+def outdated(name: str, now: Now, *, of_base: bool = False) -> str:
+    """Return that a model's verdict, or a run's base, is of other weights than now, or may be; empty if it isn't."""
+    check, whose, who = f"finetop check {name}", name, "they have"
+    if of_base:
+        whose, who = f"{name}'s base", f"{name} has"
     match now:
         case "same":
             return ""
         case "unread":
-            return f"the weights of {name} were rewritten since they were checked ({check} tells if they changed)."
+            return f"the weights of {whose} were rewritten since they were checked ({check} tells if they changed)."
         case "changed":
-            return (
-                f"the weights of {name} changed since they were checked, so they have no verdict ({check})."
-            )
+            return f"the weights of {whose} changed since they were checked, so {who} no verdict ({check})."
 
 
 def on_suite(suite: str, *, named: bool | None = None) -> str:

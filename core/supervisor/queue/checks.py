@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.check import bisect
+from finetop.core.check import bisect, checked_weights
 from finetop.core.check.checked_weights import WEIGHTS_NOW, compared
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import accepts
@@ -100,6 +100,18 @@ async def outdated(supervisor: Supervisor, run_id: int, step: int) -> str:
     name = runs.row(supervisor.connection, run_id).name
     result = await newest_of(supervisor, run_id, step)
     return "" if result is None else verdicts.outdated(f"{name}@{step}", result[WEIGHTS_NOW])
+
+
+async def outdated_base(supervisor: Supervisor, run_id: int) -> str:
+    """Return in words that a run's base has other weights than the run's newest check is of; empty if it has not."""
+    connection = supervisor.connection
+    result, recipe = store.newest_result(connection, run_id), runs.recipe(connection, run_id)
+    if result is None:
+        return ""
+    now = await aside(
+        partial(checked_weights.weights_now, result, None, recipe, supervisor.home, hashes=True)
+    )
+    return verdicts.outdated(runs.row(connection, run_id).name, now, of_base=True)
 
 
 async def remedies_now(

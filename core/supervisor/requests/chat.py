@@ -83,10 +83,14 @@ async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.
 
 async def notice_of(supervisor: Supervisor, run_id: int, side: Side) -> str:
     """Return in words that a side's weights are others than those that its check, or its remedy's, is of."""
-    connection, step = supervisor.connection, side.side.step
-    if side.side.kind != "checkpoint" or step is None:
+    connection, kind, step = supervisor.connection, side.side.kind, side.side.step
+    if kind not in ("base", "checkpoint"):
         return ""
     run_id, name = runs.find_run(connection, side.side.run) if side.side.run else (run_id, "")
+    if kind == "base":
+        return await queued_checks.outdated_base(supervisor, run_id)
+    if step is None:
+        return ""
     if outdated := await queued_checks.outdated(supervisor, run_id, step):
         return outdated
     tried = remedies.of_run(connection, run_id, step)

@@ -101,6 +101,27 @@ def test_a_chat_says_it_of_each_side_and_one_of_other_weights_is_not_joined(quie
     assert opened(remedied).notices == ["interpolate-0.5 was tried on other weights than bad@20 has now."]
 
 
+def test_a_chat_says_it_of_the_base_alone(quiet, tmp_path):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    (base / "model.safetensors").write_bytes(b"w")
+    run = quiet.run("bad", (10, STEP), model=str(base))
+    models = {"base": {"weights": model_hash(base, quiet.home)}, "tuned": {"weights": _hash(quiet, run)}}
+    quiet.job(
+        run, "check", told_of({"arith": (9, 0)}, STEP, suite="quick", models=models), Finished(1.0, 2.0)
+    )
+
+    def noticed():
+        return answered(chat.open_chat(quiet.supervisor, OpenChat("bad", [ChatSide("", "base")]))).notices
+
+    assert noticed() == [""]
+    (base / "model.safetensors").write_bytes(b"x")
+    assert noticed() == [
+        "the weights of bad's base changed since they were checked, so bad has no verdict (finetop check bad)."
+    ]
+
+
 def test_triage_says_it_and_nobody_accepts_them(quiet, bad):
     supervisor = quiet.supervisor
 
