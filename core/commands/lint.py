@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,14 @@ import msgspec
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.commands.shared.status_line import status_line
 from finetop.core.data import files
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.lint.report import Given, LintMessage, LintRequest, Progress, Report, Trouble
 from finetop.core.lint.report_text import report_lines
 from finetop.core.runtime.child import asked_child
 from finetop.core.runtime.files import given_path
-from finetop.core.text import clean_line, quoted
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,10 +55,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     requests = requests_of(args)
-    shows_progress = sys.stderr.isatty() and not args.json
     reports: dict[str, Report] = {}
     for stage, request in requests.items():
-        reports[stage] = linted(request, home, shows=shows_progress, stage=stage)
+        reports[stage] = linted(request, home, shows=not args.json, stage=stage)
         if not args.json:
             for line in report_lines(reports[stage], stage=stage):
                 print(line)
@@ -162,20 +161,16 @@ def linted(request: LintRequest, home: Home, *, shows: bool, stage: str = "") ->
     """Lint in a separate process, showing progress. Raises the error it reports, or EnvironmentTrouble if it dies."""
     of_stage = f"stage {stage}: " if stage else ""
     child = asked_child("finetop.core.lint", str(home.root), asked=msgspec.json.encode(request))
-    try:
-        with child as (process, lines):
-            for line in lines:
-                message = msgspec.json.decode(line, type=LintMessage)
-                if message.progress is not None and shows:
-                    show_progress(message.progress, of_stage)
-                if message.report is not None:
-                    return message.report
-                if message.trouble is not None:
-                    raise _error(message.trouble, of_stage)
-            raise EnvironmentTrouble(f"lint ended before its report (exit {process.wait()}).")
-    finally:
-        if shows:
-            print("\r\x1b[K", end="", file=sys.__stderr__, flush=True)
+    with status_line(of_stage, shows=shows) as show, child as (process, lines):
+        for line in lines:
+            message = msgspec.json.decode(line, type=LintMessage)
+            if message.progress is not None:
+                show(progress_words(message.progress))
+            if message.report is not None:
+                return message.report
+            if message.trouble is not None:
+                raise _error(message.trouble, of_stage)
+        raise EnvironmentTrouble(f"lint ended before its report (exit {process.wait()}).")
 
 
 def _error(trouble: Trouble, before: str = "") -> FinetopError:
@@ -184,11 +179,9 @@ def _error(trouble: Trouble, before: str = "") -> FinetopError:
     return error
 
 
-def show_progress(progress: Progress, before: str) -> None:
-    """Show the progress on one line of the terminal."""
+def progress_words(progress: Progress) -> str:
     share = 100 * progress.done / progress.total if progress.total else 0
-    line = f"{before}{clean_line(progress.phase)} {share:.0f} %"
-    print(f"\r\x1b[K{line}", end="", file=sys.__stderr__, flush=True)
+    return f"{progress.phase} {share:.0f} %"
 
 
 PLUGIN = Command("find problems in data before a run trains on them", "data", run, arguments, is_remote=False)

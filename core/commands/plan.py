@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import shlex
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from finetop.core.client import past_runs
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.commands.shared.status_line import status_line
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import rehearsed
 from finetop.core.models.shape import Shape
@@ -69,7 +71,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
         parts = {name: replace(its, recipe=on_its_base(its.recipe, chain)) for name, its in stages.items()}
     plans: dict[str, Plan] = {}
     for stage, loaded in parts.items():
-        plan = plan_of(args, home, loaded)
+        of_stage = f"stage {stage}: " if stage else ""
+        with status_line(of_stage, shows=not args.json and sys.stdout.isatty()) as show:
+            plan = plan_of(args, home, loaded, show)
         if not args.json:
             if stage:
                 print("\n" if plans else "", f"stage {stage}", sep="")
@@ -83,8 +87,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return int(any(plan.verdict == "no" for plan in plans.values()) or any(host.lacks for host in hosts))
 
 
-def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
-    """Plan one run; refuse what its job would refuse. Raises BadInput, EnvironmentTrouble."""
+def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded, show: Callable[[str], None]) -> Plan:
+    """Plan one run, showing what takes long; refuse what its job would refuse. Raises BadInput, EnvironmentTrouble."""
     recipe = loaded.recipe
     if recipe.data.train:
         recipes.check_files(loaded, None if args.config is None else skipping_model(recipe.model.id))
@@ -92,9 +96,13 @@ def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
     machine = machine_for(args, recipe, home)
     rehearsal = Rehearsal(recipe, model_config.file, machine, home)
     try:
+        show("reading the data …")
         findings_ahead = RunChecker(home).check(recipe, model_config)
         findings_ahead.raise_first()
+        if rehearsal.kept is None:
+            show("loading the training code to count what it trains …")
         rehearsed = rehearsal.answer()
+        show("estimating …")
         machine = as_measured(machine)
     finally:
         rehearsal.stop()

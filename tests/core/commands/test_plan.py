@@ -1,5 +1,6 @@
 """`finetop plan`: its output, its exit codes, and that it loads nothing heavy and starts nothing."""
 
+import io
 import json
 
 import pytest
@@ -23,6 +24,7 @@ class Silent:
     """In place of the process that asks the job's code: it takes seconds. tests/core/plan/test_rehearsal.py asks."""
 
     counted = Moving()
+    kept = None
 
     def __init__(self, *_given):
         pass
@@ -67,6 +69,22 @@ def test_it_says_what_fits_and_how_long(plan, folder, monkeypatch):
     monkeypatch.setattr(Silent, "counted", Moving(8_030_261_248, 123_456_789))
     assert "of which 123M" in plan("--gpu-memory", "40")[1]  # as the job counts
     assert not (folder / "home").exists()  # no home was created
+
+
+def test_a_terminal_shows_what_takes_long_until_it_is_done(plan, monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.__stderr__", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    plan()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    plan()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    plan("--json")
+    assert screen.getvalue() == "", "in a pipe, and with --json"
+    _, out, err = plan()
+    shown = [line.strip() for line in screen.getvalue().split("\r\x1b[K")]
+    assert shown[1].startswith("reading the data") and shown[2].startswith("loading the training code")
+    assert (shown[-1], err) == ("", "") and "reading" not in out
 
 
 def test_what_does_not_fit_says_what_would_and_exits_with_one(plan, folder):
@@ -173,6 +191,7 @@ def test_it_loads_no_training_stack_and_no_database(folder):
 from finetop.core.commands import plan
 from finetop.core.models.resolved import Moving
 class Silent:
+    kept = Moving()
     def __init__(self, *given): pass
     def answer(self): return Moving()
     def stop(self): pass
