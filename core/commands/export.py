@@ -6,7 +6,7 @@ Exit code 1 if its outputs differ, or a GGUF file lost too much against what was
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from finetop.core.protocol.messages.submit import Export, ExportAnswer
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean
+from finetop.core.wording.exports import DETAIL
 
 ABOUT = "write a run's model, or only its adapter, to a folder, and verify that its outputs are the same"
 GGUF = "gguf"
-DETAIL = "exported, "  # begins each further line of the log about what was written
 LOG_BYTES = 32_768
 
 
@@ -87,13 +87,19 @@ def run(args: argparse.Namespace, home: Home) -> int:
         more |= {"warning": queued.warning} if queued.warning else {}
         print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more, **facts})
     else:
-        told = (line for line in log.splitlines() if line.startswith(("export", "warning")))
-        print(
-            "\n".join(f"  {line.removeprefix(DETAIL)}" if line.startswith(DETAIL) else line for line in told)
-        )
+        print("\n".join(what_was_written(log)))
     if is_refused and isinstance(job.state, data.Failed):
         raise FinetopError(job.state.cause, hint=job.state.hint)
     return 0
+
+
+def what_was_written(log: str) -> Iterator[str]:
+    """Yield the lines of a log for the user: warnings, what was exported, and the details below that."""
+    is_below = False
+    for line in log.splitlines():
+        is_below = is_below or line.startswith("exported ")
+        if line.startswith(("export", "warning")) or (is_below and line.startswith(DETAIL)):
+            yield line
 
 
 def step_of(detail: data.RunDetail, step: int | None) -> int | None:

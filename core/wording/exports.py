@@ -13,6 +13,7 @@ from finetop.core.wording.verdicts import SHORT_WORDS, change, signed
 HEAD = ("file", "size", "base", "tuned", "exported", "points", "verdict", "nats/token", "tokens/s")
 RIGHT = (1, 2, 3, 4, 5, 7, 8)
 UNPROVEN = ".unproven"
+DETAIL = "  "  # begins each line of the log below "exported …"
 _LOST_NAMED = 3
 
 

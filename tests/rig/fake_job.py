@@ -290,9 +290,10 @@ def export(log: event_log.EventLog, refused: list[str], args: dict[str, Any]) ->
         exported(quant, LOST, standing="refused", **place) if quant in refused else exported(quant, **place)
         for quant in args["quants"].split(",")
     ]
+    print(f"exported it as GGUF: {args['to']}")
     for file in files:
         log.write(events.ExportJudged(file))
-        print(f"exported, {exports.line(file)}")
+        print(f"{exports.DETAIL}{exports.line(file)}")
     facts = [{"file": file.name, "quant": file.quant, "standing": file.standing} for file in files]
     proof = {"notes": ["a long one " * 500]}
     print(gguf_log.line_of({"proof": proof, "files": facts}), flush=True)

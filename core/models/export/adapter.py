@@ -18,6 +18,7 @@ from finetop.core.models.safetensors_header import read_header
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
+from finetop.core.wording.exports import DETAIL
 
 CARD = """---
 base_model: {base}
@@ -77,7 +78,7 @@ def export_adapter(request: ExportRequest, text: str | None, home: Home, events:
         del reloaded
         vllm = vllm_line(request, base)
         whole.publish(request, base, format_of(aside), agreements, aside)
-    print(f"exported, {vllm}", flush=True)
+    print(f"{DETAIL}{vllm}", flush=True)
     return agreements
 
 

@@ -25,6 +25,7 @@ from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
+from finetop.core.wording.exports import DETAIL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -152,7 +153,7 @@ def publish(
         return
     print(f"exported {request.name} in {written}: {request.to}")
     for line in [*verdict_of(request), *(agreement.words for agreement in agreements)]:
-        print(f"exported, {line}", flush=True)
+        print(f"{DETAIL}{line}", flush=True)
 
 
 def verdict_of(request: ExportRequest) -> list[str]:
@@ -206,7 +207,7 @@ def load_remedied(
                 f" {weights[:12]} now); another device, or another version of torch, may round differently.",
                 hint=f"Score it here first: finetop remedy {request.run_name} --only {remedy.candidate.name}.",
             )
-        print(f"exported, the weights are those that were scored: sha256 {weights[:12]}")
+        print(f"export: the weights are those that were scored: sha256 {weights[:12]}")
     tokenizer = load.tokenizer_of(base, request.checkpoint)
     return tuned.eval(), tokenizer
 

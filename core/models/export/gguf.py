@@ -27,6 +27,7 @@ from finetop.core.protocol.events import ExportJudged, Phase
 from finetop.core.runtime import parts
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
+from finetop.core.wording.exports import DETAIL
 
 TASKS_LOGGED = 10  # of a file, worst first; the store has all
 
@@ -77,7 +78,7 @@ def export_gguf(
         events.write(ExportJudged(file))
     print(f"exported {request.name} as GGUF: {request.to}")
     for line in [*whole.verdict_of(request), *lines_of(converted, judged.points), *judged.lines]:
-        print(f"exported, {line}")
+        print(f"{DETAIL}{line}")
     print(line_of(of_files), flush=True)
     gguf_verdicts.require_kept(request, judged)
     return converted

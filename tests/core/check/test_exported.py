@@ -177,7 +177,7 @@ def test_sound_files_are_ok_a_broken_one_is_refused_and_one_that_is_not_asked_sa
     gguf.export_gguf(order, text, home, events, exported.prepare)
     file = of(told.ExportJudged, read_events(log))[-1].file
     assert (file.verdict, file.standing, file.unasked) == (None, "written", order.unasked)
-    assert f"exported, not asked the items of a check: {order.unasked}\n" in capsys.readouterr().out
+    assert f"  not asked the items of a check: {order.unasked}\n" in capsys.readouterr().out
 
 
 def test_all_that_needs_a_gpu_is_done_before_llama_cpp_begins(world, q4_0_is_broken, monkeypatch):

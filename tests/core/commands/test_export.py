@@ -41,7 +41,8 @@ def test_a_refused_file_is_named_and_the_others_are_written(finetop, rig, tmp_pa
     assert (
         code == 1 and "q2_k is REGRESSED -12.0 (lost arith -30.0, arc -4.0) against what was trained" in err
     )
-    assert "  q8_0: ok -0.4 against what was trained, 2.1x smaller\n" in out
+    assert "\nexported it as GGUF: " in out and out.count("exported") == 1
+    assert "\n  q8_0: ok -0.4 against what was trained, 2.1x smaller\n" in out
     code, out, _ = finetop(*order, "--to", str(tmp_path / "b"), "--json")
     files = json.loads(out)["files"]
     assert (code, [file["standing"] for file in files]) == (1, ["written", "refused"])
