@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned, require_unchanged
@@ -120,7 +121,8 @@ def score_missing(
     for at in range(0, len(batches), at_once):
         report()
         together = batches[at : at + at_once]
-        pieces = [partial(_score_batch, scoring, batch) for batch in together]
+        after = batches[at + at_once : at + 2 * at_once]  # for each rank the one that it scores next
+        pieces = [partial(_score_batch, scoring, *two) for two in zip_longest(together, after)]
         batch_scores = take_turns(pieces, shares=context.shares, stops=context.stops)
         if scoring.keys:
             require_unchanged(context.pair, context.facts["tuned"], context.home)
@@ -134,10 +136,10 @@ def score_missing(
                 context.ahead -= len(batch.items)
 
 
-def _score_batch(scoring: Scoring, batch: Batch) -> list[ItemScore]:
+def _score_batch(scoring: Scoring, batch: Batch, following: Batch | None) -> list[ItemScore]:
     if isinstance(model := scoring.scored_model.model(), GgufModel):
         return llama_cpp.score_batch(model, scoring.prepared, batch)
-    return score_batch(scoring.prepared, scoring.scored_model, batch)
+    return score_batch(scoring.prepared, scoring.scored_model, batch, following)
 
 
 def score_items(context: CheckContext, scoring: Scoring, items: Sequence[Item], phase: str) -> None:

@@ -14,14 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring import cache
+from finetop.core.check.scoring import cache, layout
 from finetop.core.check.scoring.batch_plan import BatchPlan, Name, Prompt
 from finetop.core.check.scoring.cache import ScoreKey
 from finetop.core.check.scoring.generation import answer
+from finetop.core.check.scoring.layout import LaidOut
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.prefix_cache import Prefixes, PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import encode_pair, encode_prompt, score
@@ -86,6 +87,8 @@ class ScoredModel:
     model: Callable[[], Any]
     plan: BatchPlan
     memories: dict[str, PrefixMemory] = field(default_factory=dict)  # by task; of this model only
+    # the batch that comes next, if it was laid out ahead
+    ahead: dict[tuple[Batch, BatchPlan], Iterator[LaidOut]] = field(default_factory=dict)
 
 
 def prepare(
@@ -181,19 +184,42 @@ def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, Sco
     return keys
 
 
-def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch) -> list[ItemScore]:
-    """Score a batch's items on the model."""
+def score_batch(
+    prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch, following: Batch | None = None
+) -> list[ItemScore]:
+    """Score a batch's items on the model; `following` is packed ahead, while a GPU works at this one."""
     task = prepared.tasks[batch.task]
     requests = [prepared.requests[batch.task, item] for item in batch.items]
-    inputs = [prepared.inputs[request.item.key] for request in requests]
     memory = _memory(prepared, scored_model, batch.task)
-    together: Any = [entry for of_item in inputs for entry in of_item]
+    together = _together(prepared, batch)
+    model, plan = scored_model.model(), scored_model.plan
     if task.kind == "generation":
-        answers = answer(scored_model.model(), prepared.tokenizer, together, scored_model.plan, memory)
+        answers = answer(model, prepared.tokenizer, together, plan, memory)
         return [grade_answer(task, request, text) for request, text in zip(requests, answers, strict=True)]
-    scored = iter(score(scored_model.model(), together, scored_model.plan, memory))
-    pairs = zip(requests, inputs, strict=True)
-    return [grade_likelihoods(task, request, [next(scored) for _ in parts]) for request, parts in pairs]
+    laid_out = scored_model.ahead.pop((batch, plan), None)
+
+    def lay_out_following() -> None:
+        scored_model.ahead.clear()
+        if following is None or prepared.tasks[following.task].kind == "generation":
+            return
+        shared = prepared.prefixes[following.task]
+        batches = layout.lay_out(
+            model, _together(prepared, following), plan, shared if shared.tokens else None
+        )
+        if (begun := layout.begun(batches)) is not None:
+            scored_model.ahead[following, plan] = begun
+
+    scored = iter(score(model, together, plan, memory, laid_out=laid_out, meanwhile=lay_out_following))
+    parts = [prepared.inputs[request.item.key] for request in requests]
+    return [
+        grade_likelihoods(task, request, [next(scored) for _ in of_item])
+        for request, of_item in zip(requests, parts, strict=True)
+    ]
+
+
+def _together(prepared: PreparedSuite, batch: Batch) -> list[Any]:
+    """Return the tokens of a batch's items, one after the other."""
+    return [entry for item in batch.items for entry in prepared.inputs[batch.task, item]]
 
 
 def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> PrefixMemory | None:

@@ -7,7 +7,7 @@ sequence is read as if it were alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -124,18 +124,19 @@ def _bundles(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
 
 def packed_batches(
     rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens: int
-) -> list[PackedBatch]:
-    """Group rows of similar length, longest first, about `most_tokens` per batch and at least one row."""
+) -> Iterator[PackedBatch]:
+    """Group rows of similar length, longest first, about `most_tokens` per batch and at least one row.
+
+    A batch is laid out when it is asked for: a GPU works at the one before.
+    """
     order = sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
-    batches = []
     while order:
         longest = max(1, len(rows[order[0]].tokens))
         # batches left: a short last one costs nearly as much as a full one
         left = max(1, round(len(order) * longest / most_tokens))
         size = max(1, -(-len(order) // left))
         together, order = order[:size], order[size:]
-        batches.append(_sheet([rows[number] for number in together], sequences))
-    return batches
+        yield _sheet([rows[number] for number in together], sequences)
 
 
 def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> PackedBatch:

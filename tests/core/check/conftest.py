@@ -100,11 +100,11 @@ def noted(monkeypatch):
 
     real, recorder = scoring_passes.score_batch, SimpleNamespace(seen=[], before=lambda entry: None)
 
-    def score_batch(prepared: Any, scored_model: Any, batch: Any) -> Any:
+    def score_batch(prepared: Any, scored_model: Any, batch: Any, following: Any = None) -> Any:
         entry = (scored_model.name, scored_model.plan.row_tokens, batch)
         recorder.before(entry)
         recorder.seen.append(entry)
-        return real(prepared, scored_model, batch)
+        return real(prepared, scored_model, batch, following)
 
     monkeypatch.setattr(scoring_passes, "score_batch", score_batch)
     return recorder

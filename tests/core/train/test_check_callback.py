@@ -247,11 +247,11 @@ def test_keep_best_says_that_nothing_is_ok(train):
 def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(train, monkeypatch):
     real, seen = scoring_passes.score_batch, []
 
-    def killed_on_the_way(prepared, scored_model, batch):
+    def killed_on_the_way(prepared, scored_model, batch, following=None):
         if scored_model.name == "tuned":
             seen.append(batch)
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(prepared, scored_model, batch)
+        return real(prepared, scored_model, batch, following)
 
     monkeypatch.setattr(scoring_passes, "score_batch", killed_on_the_way)
     run = train()
@@ -264,11 +264,11 @@ def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(train,
 def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weights(train, monkeypatch):
     real, used = scoring_passes.score_batch, []
 
-    def short_of_memory(prepared, scored_model, batch):
+    def short_of_memory(prepared, scored_model, batch, following=None):
         used.append((scored_model.name, scored_model.plan.row_tokens))
         if used[-1] == ("tuned", 512):
             raise MemoryError
-        return real(prepared, scored_model, batch)
+        return real(prepared, scored_model, batch, following)
 
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
     assert verdicts(train(check={"every": 3})).keys() == {3, 6}

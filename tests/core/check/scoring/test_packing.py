@@ -57,7 +57,7 @@ def test_every_predicting_column_sees_its_sequence_and_nothing_else():
         length = rng.randint(2, 20)
         tokens = (*(header if rng.random() < 0.5 else []), *(rng.randrange(50) for _ in range(length)))
         sequences.append(TokenSequence(tokens, rng.randint(1, len(tokens) - 1)))
-    batches = packed_batches(pack(sequences, 60), sequences, 130)
+    batches = list(packed_batches(pack(sequences, 60), sequences, 130))
     assert len(batches) > 1 and any(len(packed.tokens) > 1 for packed in batches)
     met = []
     for packed in batches:

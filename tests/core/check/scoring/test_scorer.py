@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from finetop.core.check.scoring import scorer
+from finetop.core.check.scoring import packing, scorer
 from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.prefix_cache import PrefixMemory, find
@@ -73,17 +73,33 @@ def test_scores_equal_a_forward_of_each_sequence_alone(loud_model, plan):
     assert score(loud_model, sequences, plan) == score(loud_model, sequences, plan)  # the very same numbers
 
 
-def test_a_batch_is_begun_before_the_one_ahead_of_it_is_read(loud_model, monkeypatch):
+def test_a_batch_is_packed_and_begun_before_the_one_ahead_of_it_is_read(loud_model, monkeypatch):
     """So that a GPU works while the host packs; a batch is waited for once, however many tokens it scores."""
     happened = []
-    sums, logits_at = scorer._sums, forward.logits_at
-    monkeypatch.setattr(scorer, "_sums", lambda *given: happened.append("read") or sums(*given))
-    monkeypatch.setattr(
-        forward, "logits_at", lambda *given, **more: happened.append("run") or logits_at(*given, **more)
-    )
+    for place, name, call in (
+        (packing, "_sheet", "pack"),
+        (forward, "logits_at", "run"),
+        (scorer, "_sums", "read"),
+    ):
+        monkeypatch.setattr(place, name, noted(happened, call, getattr(place, name)))
     sequences = [TokenSequence(tuple((7 * i + 31 * n) % 300 for i in range(40)), 4) for n in range(36)]
-    score(loud_model, sequences, BatchPlan("packed", 480))
-    assert happened == ["run", "run", "read", "run", "read", "read"]
+    score(
+        loud_model,
+        sequences,
+        BatchPlan("packed", 480),
+        meanwhile=lambda: happened.append("pack what follows"),
+    )
+    assert happened == ["pack", "run", *["pack", "run", "read"] * 2, "pack what follows", "read"]
+
+
+def noted(happened: list[str], call: str, function: Any) -> Any:
+    """Return the function, with its calls noted."""
+
+    def call_noted(*given: Any, **more: Any) -> Any:
+        happened.append(call)
+        return function(*given, **more)
+
+    return call_noted
 
 
 def test_a_greedy_continuation_a_window_and_nothing_are_scored_as_what_they_are(loud_model):
