@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of the kept part
 Span: TypeAlias = tuple[str, StyleName]
 Line: TypeAlias = tuple[Span, ...]
 
-CURSOR: Final[Span] = ("▸", "reverse")  # the first cell of the row under the cursor
+CURSOR: Final[Span] = ("▸", "cursor")  # the first cell of the row under the cursor
 RULE: Final[Span] = ("── ", "faint")  # the beginning of a rule
 
 

@@ -16,10 +16,11 @@ from rich.style import Style
 from finetop.tui.palette import PALETTES, Colours, mixed
 
 # red: regressed, failed, refused. amber: a warning. green: ok. cyan: running. reverse: what is selected.
-# faint: rules, grid lines. seriesN: a curve; "seriesN faint": its area, or its raw points beneath.
+# cursor: the mark of its row. faint: rules, grid lines.
+# seriesN: a curve; "seriesN faint": its area, or its raw points beneath.
 StyleName = Literal[
-    "", "bold", "dim", "reverse", "red", "amber", "green", "cyan", "amber mark", "accent", "queued", "heading",
-    "key", "faint", "series1", "series2", "series3", "series4", "series5", "series6", "series7", "series8",
+    "", "bold", "dim", "reverse", "cursor", "red", "amber", "green", "cyan", "amber mark", "accent", "queued",
+    "heading", "key", "faint", "series1", "series2", "series3", "series4", "series5", "series6", "series7", "series8",
     "series1 faint", "series2 faint", "series3 faint", "series4 faint", "series5 faint", "series6 faint",
     "series7 faint", "series8 faint",
 ]  # fmt: skip
@@ -56,7 +57,7 @@ MARKS: Final[Mapping[str, Mark]] = {
     "stopped": Mark("■", "#", ""),
     "paused": Mark("■", "#", ""),
     "checkpoint": Mark("▾", "v", ""),
-    "cursor": Mark("▸", ">", "reverse"),
+    "cursor": Mark("▸", ">", "cursor"),
     "marked": Mark("•", ".", "bold"),
 }
 
@@ -102,6 +103,7 @@ _ROLES: Final[Mapping[str, str]] = {
     "cyan": "running",
     "key": "accent",
     "reverse": "accent",
+    "cursor": "accent",
 }
 _BOLD: Final = ("bold", "red", "amber mark", "heading", "key")
 # Substitutes for some roles if a terminal has few colours or none.
@@ -144,7 +146,7 @@ def style(look: Look, name: StyleName, *, is_under_cursor: bool = False) -> Styl
         color=_colour(look, colour),
         bgcolor=_colour(look, palette.row) if is_under_cursor else None,
         bold=True if name in _BOLD else None,
-        reverse=True if name == "reverse" else None,
+        reverse=True if name in ("reverse", "cursor") else None,
     )
     return drawn if few is None else drawn + few
 

@@ -104,7 +104,7 @@ def test_256_colours_are_near_the_24_bits_and_16_are_the_terminals_own() -> None
 
 @pytest.mark.parametrize("colours", ["16", "none", "either"])
 def test_without_a_colour_for_it_all_of_the_row_under_the_cursor_is_reversed(colours: Colours) -> None:
-    names: tuple[StyleName, ...] = ("", "dim", "red", "key", "faint")
+    names: tuple[StyleName, ...] = ("", "cursor", "dim", "red", "key", "faint")
     drawn = [style(Look(colours), name, is_under_cursor=True) for name in names]
     assert all(each.reverse and each.color is None and not each.dim for each in drawn)
     assert not style(Look(colours), "reverse", is_under_cursor=True).reverse, "what is typed there stands out"

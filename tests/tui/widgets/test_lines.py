@@ -43,5 +43,6 @@ def test_the_row_under_the_cursor_has_a_background_as_far_as_a_divider() -> None
     styled = [(segment.text, segment.style) for segment in strip]
     under = [text for text, style in styled if style is not None and style.bgcolor is not None]
     assert under == ["▸", "name", "  "]
-    styles = [segment.style for segment in to_strip(line, 12, Look("16"))]
-    assert all(style is None or style.bgcolor is None for style in styles)
+    styled = [(segment.text, segment.style) for segment in to_strip(line, 12, Look("16"))]
+    assert all(style is None or style.bgcolor is None for _, style in styled)
+    assert [text for text, style in styled if style is not None and style.reverse] == under

@@ -11,7 +11,7 @@ from finetop.tui.screens.launch.form import Form
 from finetop.tui.screens.launch.lint import errors_of
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.text import Line, Span, cut_end, cut_middle, line_width, paragraph, rule
+from finetop.tui.text import CURSOR, Line, Span, cut_end, cut_middle, line_width, paragraph, rule
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.entry import drawn
 from finetop.tui.widgets.frame import next_line
@@ -54,7 +54,7 @@ def recipe_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
 
 
 def _cursor(is_here: bool, *, is_active: bool) -> Span:
-    return ("▸", "reverse" if is_active else "bold") if is_here else (" ", "")
+    return (CURSOR if is_active else ("▸", "bold")) if is_here else (" ", "")
 
 
 def field_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
