@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import string
 import time
 from collections.abc import Sequence
 
@@ -10,7 +11,8 @@ from finetop.core.client import compare_runs
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.commands.shared.output import plain, print_json, print_table, terminal_width, widths_of
+from finetop.core.commands.shared.table_layout import total_width
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
@@ -20,6 +22,8 @@ from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
 
 FEW, MANY = 1, 10  # examples of each kind of difference
+DIFFERS, RESULTS = "what differs", "results (* best)"  # titles of the tables
+LETTERS = string.ascii_uppercase
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,20 +55,56 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.data:
         print_data(details, data_answers)
         return 0
-    if differing:
-        print_table(("what differs", *names), [(detail.key, *detail.values) for detail in differing])
-    else:
-        print("Their recipes are the same.")
-    if outcomes:
-        print()
-        print_table(("results (* best)", *names), [outcome_cells(outcome) for outcome in outcomes])
-        for why in compare_runs.why_no_best(outcomes):
-            print(why)
-        print(f"\n{compare_runs.front_sentence(details, names)}")
+    print_comparison(details, differing, outcomes)
     if not args.recipe:
         print()
         print_data(details, data_answers)
     return 0
+
+
+def print_comparison(
+    details: list[data.RunDetail],
+    differing: Sequence[compare_runs.Difference],
+    outcomes: Sequence[compare_runs.Outcome],
+) -> None:
+    """Print the differences and the results, a column for each run; letters stand for names that have no room."""
+    heads = [detail.row.name for detail in details]
+    settings = [(difference.key, *difference.values) for difference in differing]
+    results = [outcome_cells(outcome) for outcome in outcomes]
+    room = terminal_width()
+    titled = [(title, *heads) for title in (DIFFERS, RESULTS)]
+    tables = zip(titled, (settings, results), strict=True)
+    if room is not None and any(
+        rows and total_width(widths_of([head, *rows])) > room for head, rows in tables
+    ):
+        for letter, name in zip(LETTERS, heads, strict=False):
+            print(f"{letter}  {clean_line(name)}")
+        heads = list(LETTERS[: len(heads)])
+    if settings:
+        print_beside(DIFFERS, heads, settings)
+    else:
+        print("Their recipes are the same.")
+    if results:
+        print()
+        print_beside(RESULTS, heads, results)
+        for why in compare_runs.why_no_best(outcomes):
+            print(why)
+        print(f"\n{compare_runs.front_sentence(details, heads)}")
+
+
+def print_beside(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with a column for each run; on a terminal, those that don't fit have a table of their own below."""
+    room = terminal_width()
+    widths = widths_of([(title, *heads), *rows])
+    start = 1
+    while start < len(widths):
+        end = start + 1
+        while end < len(widths) and (
+            room is None or total_width([widths[0], *widths[start : end + 1]]) <= room
+        ):
+            end += 1
+        print_table((title, *heads[start - 1 : end - 1]), [(row[0], *row[start:end]) for row in rows])
+        start = end
 
 
 def differing_data(client: Client, details: list[data.RunDetail], examples: int) -> list[DataDifferAnswer]:
@@ -84,10 +124,10 @@ def print_data(details: Sequence[data.RunDetail], answers: Sequence[DataDifferAn
     """Print how the data of each run differ from the first's, or that they don't."""
     if not answers:
         print(data_versions.same_line(details[0].sources))
-    for answer in answers:
+    for answer, letter in zip(answers, LETTERS[1:], strict=False):
         first, other = clean_line(answer.run), clean_line(answer.other)
-        print(f"how the data of {first} (A) and {other} (B) differ")
-        for kind, text in data_versions.differ_lines(answer, "A", "B", details):
+        print(f"how the data of {first} (A) and {other} ({letter}) differ")
+        for kind, text in data_versions.differ_lines(answer, "A", letter, details):
             print(f"    {kind} {text}" if kind in ("-", "+") else f"  {'  ' if kind else ''}{text}")
 
 

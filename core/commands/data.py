@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import plain, print_json, print_table
-from finetop.core.protocol.messages.data_versions import DataVersion, DataVersions
+from finetop.core.commands.shared.output import plain, print_json, print_table, terminal_width
+from finetop.core.commands.shared.table_layout import wrapped
+from finetop.core.protocol.messages.data_versions import DataVersion, DataVersions, DataVersionsAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
@@ -31,13 +32,18 @@ def run(args: argparse.Namespace, home: Home) -> int:
         none = "No versions yet: a run records the data it reads when it starts."
         print(f"No version of a source with {clean_line(args.path)!r} in its path." if args.path else none)
     else:
-        head = ("source", "version", "rows", "first read", "runs", "read by, newest first")
-        below = [[f"  {line}"] if (line := _origin(version)) else [] for version in answer.versions]
-        print_table(head, list(map(_line, answer.versions)), right=(2, 4), below=below)
-        if answer.total > len(answer.versions):
-            print(f"… {answer.total - len(answer.versions)} more: --limit {answer.total}")
-        print("How the data of two runs differ: finetop compare RUN RUN --data")
+        print_versions(answer)
     return 0
+
+
+def print_versions(answer: DataVersionsAnswer) -> None:
+    head = ("source", "version", "rows", "first read", "runs", "read by, newest first")
+    print_table(
+        head, list(map(_line, answer.versions)), right=(2, 4), below=list(map(_origin, answer.versions))
+    )
+    if answer.total > len(answer.versions):
+        print(f"… {answer.total - len(answer.versions)} more: --limit {answer.total}")
+    print("How the data of two runs differ: finetop compare RUN RUN --data")
 
 
 def _line(row: DataVersion) -> Sequence[str]:
@@ -49,8 +55,12 @@ def _line(row: DataVersion) -> Sequence[str]:
     return data_versions.source_words(row), version, *numbers, names or "-"
 
 
-def _origin(row: DataVersion) -> str:
-    return "" if row.origin is None else data_versions.origin_words(row.origin, row.origin_number)
+def _origin(row: DataVersion) -> list[str]:
+    """Return the lines, as wide as the terminal, that say what a version was made of."""
+    if row.origin is None:
+        return []
+    text, room = data_versions.origin_words(row.origin, row.origin_number), terminal_width()
+    return [f"  {line}" for line in ([text] if room is None else wrapped(text, room - 2))]
 
 
 PLUGIN = Command("list versions of data and the runs that used them", "data", run, arguments)

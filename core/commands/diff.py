@@ -19,6 +19,7 @@ from finetop.core.wording.verdicts import report
 # Counts of items, by the title of their column.
 COUNTS = {"joined": "joined", "only A": "only_base", "only B": "only_tuned"}
 COUNTS |= {name.replace("_", " "): name for name in ("other_prompt", "other_target", "no_score")}
+REASONS = (6, 7, 8)  # columns of the reasons why an item of both logs was not joined
 ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
 
 
@@ -74,14 +75,18 @@ def metrics_of(texts: list[str]) -> dict[str, str]:
 
 
 def print_joined(tasks: list[dict[str, Any]]) -> None:
-    """Print how many items of each compared task were joined, and why others were not."""
+    """Print how many items of each compared task were joined, and why others were not.
+
+    A terminal that is too narrow does without the reasons that hold for no item.
+    """
     rows = [
         (task["task"], task["metric"], task["filter"] or "-", *(str(task[key]) for key in COUNTS.values()))
         for task in tasks
         if not task["left_out"]
     ]
     if rows:
-        print_table(("joined task", "metric", "filter", *COUNTS), rows, right=range(3, 9))
+        none = [at for at in REASONS if all(row[at] == "0" for row in rows)]
+        print_table(("joined task", "metric", "filter", *COUNTS), rows, right=range(3, 9), drop=none)
 
 
 PLUGIN = Command(ABOUT, "check", run, arguments, is_remote=False)

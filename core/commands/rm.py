@@ -61,14 +61,18 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 def confirm(args: argparse.Namespace, removed: Sequence[Removed]) -> bool:
     """List the runs to remove, and ask for confirmation."""
     if not args.json:
-        head = ("run", "number", "checkpoints", "files", "size")
-        print_table(head, [removed_cells(row) for row in removed], right=(1, 2, 3, 4))
+        print_removed(removed)
     size = size_word(sum(row.size_bytes for row in removed))
     return agreed(args, f"{trash_confirmation([clean_line(row.name) for row in removed], size)}.")
 
 
-def removed_cells(row: Removed) -> tuple[str, ...]:
-    return row.name, str(row.run_id), str(row.checkpoints), str(row.files), size_word(row.size_bytes)
+def print_removed(removed: Sequence[Removed]) -> None:
+    head = ("run", "number", "checkpoints", "files", "size")
+    rows = [
+        (row.name, str(row.run_id), str(row.checkpoints), str(row.files), size_word(row.size_bytes))
+        for row in removed
+    ]
+    print_table(head, rows, right=(1, 2, 3, 4))
 
 
 ABOUT = "move runs to the trash: rows, logs, checkpoints"

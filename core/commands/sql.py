@@ -10,7 +10,7 @@ from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import print_json, print_table, warn
-from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, Sql
+from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, Sql, SqlAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import spreadsheet_cell
 
@@ -36,17 +36,21 @@ def run(args: argparse.Namespace, home: Home) -> int:
         for row in (answer.columns, *answer.rows):
             writer.writerow([safe(value) if isinstance(value, str) else value for value in row])
     else:
-        columns = list(zip(*answer.rows, strict=True))
-        numbers = [
-            at for at, cells in enumerate(columns) if all(isinstance(v, int | float | None) for v in cells)
-        ]
-        rows = [["" if value is None else str(value) for value in row] for row in answer.rows]
-        long = [at for at, cells in enumerate(columns) if max(len(str(cell)) for cell in cells) > LONGEST]
-        print_table(answer.columns, rows, right=numbers, prose=long)
+        print_rows(answer)
     if answer.cut:
         more = "raise --limit for more" if len(answer.rows) == args.limit < SQL_ROWS else MOST
         warn(f"cut at {len(answer.rows):,} rows; {more}.")
     return 0
+
+
+def print_rows(answer: SqlAnswer) -> None:
+    columns = list(zip(*answer.rows, strict=True))
+    numbers = [
+        at for at, cells in enumerate(columns) if all(isinstance(v, int | float | None) for v in cells)
+    ]
+    rows = [["" if value is None else str(value) for value in row] for row in answer.rows]
+    long = [at for at, cells in enumerate(columns) if max(len(str(cell)) for cell in cells) > LONGEST]
+    print_table(answer.columns, rows, right=numbers, prose=long)
 
 
 PLUGIN = Command("run one SELECT on the database, read-only", "organise", run, arguments)

@@ -60,7 +60,9 @@ def print_table(
     room = terminal_width()
     layout = natural(widths)
     if room is not None:
-        layout = lay_out(widths, list(map(len, cells[0])), room, right=right, prose=prose, drop=drop)
+        word = max((len(word) for row in cells for word in row[-1].split()), default=0)
+        heads = list(map(len, cells[0]))
+        layout = lay_out(widths, heads, room, right=right, prose=prose, drop=drop, longest_word=word)
     for number, row in enumerate(cells):
         if above and number - 1 in above:
             print(above[number - 1])

@@ -35,19 +35,24 @@ def lay_out(
     right: Collection[int] = (),
     prose: Collection[int] = (),
     drop: Sequence[int] = (),
+    longest_word: int = 0,
 ) -> Layout:
     """Fit columns of these natural widths into `room` cells.
 
     Columns in `prose` are cut first, the widest before the others, but not below their heads. Then a name that is
     longer than its column has a line of its own, the columns in `drop` are left out, in this order, and at last the
-    rows fold. The last column wraps, and no other is ever cut.
+    rows fold. The last column wraps, between words of which the longest has `longest_word` cells, and no other is
+    ever cut.
     """
     last = len(widths) - 1
     whole = (at for at in range(last) if at not in right and at not in prose and widths[at] > NAME)
     name = next(whole, -1)
+    least_of_last = max(WRAPS_FROM, min(longest_word, room - INDENT))
 
     def least(column: int) -> int:
-        narrow = {last: WRAPS_FROM, name: NAME}.get(column, NARROWEST if column in prose else widths[column])
+        narrow = {last: least_of_last, name: NAME}.get(
+            column, NARROWEST if column in prose else widths[column]
+        )
         return min(widths[column], max(narrow, heads[column]))
 
     for number in range(len(drop) + 1):

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import approach_fakes
+import compare_fakes
+import msgspec
 import pytest
 import remedy_fakes
 import sweep_fakes
@@ -15,26 +17,37 @@ from queue_fakes import BUSY, WAITING
 from tui_fakes import NOW, make_check, make_row
 from typed import refuses
 
+from finetop.core.client import compare_runs
 from finetop.core.commands import (
     alarms,
     approaches,
+    compare,
+    data,
     demo,
+    diff,
     gpus,
     ls,
     methods,
     queue,
     recipe,
     remedy,
+    rm,
+    sql,
     suites,
     sweep,
+    trash,
     triage,
 )
 from finetop.core.commands.main import parser_of, verbs
 from finetop.core.commands.shared.output import print_table
+from finetop.core.protocol.data_diff import Origin
+from finetop.core.protocol.messages.data_versions import DataVersion, DataVersionsAnswer
 from finetop.core.protocol.messages.queue import QueueAnswer
+from finetop.core.protocol.messages.runs import SqlAnswer
+from finetop.core.protocol.messages.trash import Removed, TrashAnswer, Trashed
 from finetop.core.protocol.messages.triage import TriageAnswer, TriageCell, TriageRow
 from finetop.core.protocol.run_filter import parse
-from finetop.core.protocol.runs import CheckBrief, Failed, RunRow
+from finetop.core.protocol.runs import CheckBrief, Failed, RunDetail, RunRow
 from finetop.core.runtime.home import Home
 from finetop.core.text import SafeWriter
 
@@ -138,6 +151,52 @@ def of_triage(tasks: int | None) -> None:
     triage.print_table_of_runs(Namespace(json=False, tasks=tasks, filter=""), long_triage())
 
 
+NAMES = [row.name for row in long_runs()]
+MADE_OF = Origin("/home/some-one/faq-of-support-2025.jsonl", "f", "difficulty", 200, 412)
+
+
+def long_versions() -> DataVersionsAnswer:
+    path = "/home/some-one/support-replies-of-2025-cleaned-deduplicated.jsonl"
+    rows = [
+        DataVersion(path, "", None, 3, "abcdef12", 1_234_567, NOW, 12, 14, NAMES, NOW, MADE_OF, 1),
+        DataVersion("org/questions-and-answers", "train", 1000, 1, "123456ab", 412, NOW, 1, 1, ["tone"], NOW),
+    ]
+    return DataVersionsAnswer(rows, 2)
+
+
+def joined_task(task: str, filter_: str, only: int) -> dict[str, object]:
+    counts = {
+        "joined": 12_345,
+        "only_base": only,
+        "only_tuned": only,
+        "other_prompt": only,
+        "other_target": only,
+    }
+    return {
+        "task": task,
+        "metric": "exact_match",
+        "filter": filter_,
+        **counts,
+        "no_score": only,
+        "left_out": False,
+    }
+
+
+def many_runs(count: int) -> list[RunDetail]:
+    """Return runs to compare, of names that are long and of three other verdicts."""
+    three = list(compare_fakes.three().details.values())
+    names = [*NAMES, *(f"{NAMES[0]}-{at}" for at in range(count))][:count]
+    return [
+        msgspec.structs.replace(run := three[at % 3], row=msgspec.structs.replace(run.row, name=name))
+        for at, name in enumerate(names)
+    ]
+
+
+def print_comparison(runs: list[RunDetail]) -> None:
+    differing = compare_runs.differences(compare_runs.settings_of(runs))
+    compare.print_comparison(runs, differing, compare_runs.outcomes(runs, NOW))
+
+
 VERBS = {
     "ls": lambda: ls.print_rows(long_runs(), [], parse(""), (), 3),
     "ls --columns": lambda: ls.print_rows(long_runs(), [], parse(""), ("train.learning_rate", "note"), 3),
@@ -154,6 +213,17 @@ VERBS = {
     "alarms": lambda: print_table(
         alarms.HEAD, [("3 h", "x" * 80, "regressed", "1,200", "lost 20.0 points (limit 3.0) " * 4)], right=(0, 3)
     ),
+    "data": lambda: data.print_versions(long_versions()),
+    "diff": lambda: diff.print_joined(
+        [joined_task("mmlu_professional_law_and_more", "strict-match", 123), joined_task("arc", "none", 0)]
+    ),
+    "sql": lambda: sql.print_rows(
+        SqlAnswer(["id", "name", "verdict", "at"], [[1, name, "regressed", NOW] for name in NAMES], False)
+    ),
+    "trash": lambda: trash.print_trash(
+        TrashAnswer([Trashed(123_456, name, "x", NOW - 10**8, 10**11) for name in NAMES])
+    ),
+    "rm": lambda: rm.print_removed([Removed(123_456, name, 10**11, 12_345, 120) for name in NAMES]),
     "clean": lambda: print_table(
         ("what", "", "size", "why"), [("checkpoint", f"{'x' * 80}/120", "12.4 GB", "not of the last 3")], right=(2,)
     ),
@@ -175,6 +245,51 @@ def test_no_number_and_nothing_that_one_types_is_cut_on_a_terminal_and_nothing_i
     missing = Counter(ARGUED.findall(piped)) - Counter(ARGUED.findall(text))
     assert set(missing) <= ({"120,000/1,200,000", "0.982"} if "pipe has them" in text else set())
     assert set(ARGUED.findall(text)) <= set(ARGUED.findall(piped)), "half a number is another number"
+
+
+@pytest.mark.parametrize("verb", ["data", "diff", "trash", "rm", "queue", "ls", "sweep"])
+@pytest.mark.parametrize("width", [80, 120])
+def test_only_a_name_on_a_line_of_its_own_is_wider_than_the_terminal(monkeypatch, verb, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    VERBS[verb]()
+    assert too_long(out.getvalue(), width) == []
+
+
+def too_long(text: str, width: int) -> list[str]:
+    lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+    return [line for line in lines if len(line) > width and len(line.split()) > 1]
+
+
+@pytest.mark.parametrize(("count", "width"), [(2, 80), (3, 80), (9, 70), (9, 80), (9, 120)])
+def test_compare_has_letters_for_names_without_room_and_its_rows_do_not_fold(
+    monkeypatch, capsys, count, width
+):
+    runs = many_runs(count)
+    print_comparison(runs)
+    piped = capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    print_comparison(runs)
+    text = out.getvalue()
+    lines = text.splitlines()
+    names = [run.row.name for run in runs]
+    assert [f"{letter}  {name}" for letter, name in zip("ABCDEFGHI", names, strict=False)] == lines[:count]
+    assert not any(line.startswith(" ") for line in lines), "no row goes on below itself"
+    cells = (word for word in ARGUED.findall(piped) if word.rstrip(",") not in names)
+    assert not Counter(cells) - Counter(ARGUED.findall(text))
+    assert max(map(len, lines[count:])) <= width
+
+
+def test_diff_at_80_columns_does_without_reasons_that_hold_for_no_item(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    diff.print_joined([joined_task("arc", "none", 0), joined_task("hellaswag", "none", 0)])
+    lines = out.getvalue().splitlines()
+    assert lines[1].split() == ["arc", "exact_match", "none", "12345", "0", "0", "0", "0"]
+    assert len(lines) == 4 and lines[3].startswith("Too narrow for other prompt: ")
 
 
 def test_triage_folds_the_tasks_that_have_no_room_as_the_app_does(monkeypatch, capsys):
