@@ -49,7 +49,7 @@ class Approach(plugins.Plugin):
     """A way to do a task, compared with others: prompting, examples, retrieval, training."""
 
     trains = True  # weights move; without, its run is the measuring itself
-    # on new facts: indexed anew, trained once more, or never
+    # on new facts: indexed again, trained once more, or never
     updates: Literal["index", "train", ""] = "train"
 
     @abstractmethod

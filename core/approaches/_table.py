@@ -300,7 +300,7 @@ def _new_facts(updates: str, members: Sequence[Member], metric: str) -> News | N
     if not before:
         return None
     if updates == "train":
-        return _trained_anew(members, before, metric)
+        return _trained_again(members, before, metric)
     gained = [each.news_after[metric] for each in own if each.news_after.get(metric)]
     after = [_items(scores) for scores in gained]
     if not after:
@@ -310,7 +310,7 @@ def _new_facts(updates: str, members: Sequence[Member], metric: str) -> News | N
     return News("index", statistics.score(before), statistics.score(after), gain, seconds)
 
 
-def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items], metric: str) -> News:
+def _trained_again(members: Sequence[Member], before: Sequence[statistics.Items], metric: str) -> News:
     """Compare the run that also learned the new facts with the run of the same seed that did not."""
     retrained = next((member for member in members if member.learns_news), None)
     if retrained is None:

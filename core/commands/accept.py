@@ -1,4 +1,4 @@
-"""`finetop accept RUN [TASK] --reason TEXT`: accept a known regression, so that the run no longer needs attention."""
+"""`finetop accept RUN [TASK] --reason TEXT`: accept a known regression, so that the run no longer needs you."""
 
 from __future__ import annotations
 

@@ -89,7 +89,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
         export(home, args, pushed, str(target))
         queued = ask_once(home, order)
     if queued.job_id is None:
-        raise EnvironmentTrouble(f"the export is gone from {target}.", hint="Push again: it is written anew.")
+        raise EnvironmentTrouble(
+            f"the export is gone from {target}.", hint="Push again: that exports it again."
+        )
     return finish(home, args, queued, target)
 
 

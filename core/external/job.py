@@ -60,7 +60,7 @@ def work(job: Job) -> Ended:
         return hours_used_up(recipe.budget.hours, spent_before_s + spent_s)
 
     if used := used_up(0.0):
-        hint = "All attempts count. Queue the command anew, with a larger --set budget.hours=N."
+        hint = "All attempts count. Queue the command again, with a larger --set budget.hours=N."
         raise BadInput(f"{used}.", hint=hint)
     attempt = attempt_of(job.folder)
     goes_on = bool(job.args.get("again")) or attempt > 1

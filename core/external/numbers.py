@@ -351,7 +351,7 @@ class Numbers:
         mine = {name: value for name, value in named.items() if self._owners.may_report(file, name)}
         if any(self._owners.goes_back(file, name, point.step) for name in mine):
             if (other := self._search.is_doubtful(file)) is not None:
-                self._search.leave_out(file, f"{other} works in its folder too, and its steps begin anew")
+                self._search.leave_out(file, f"{other} works in its folder too, and its steps start over")
                 self._leave_out(file, is_to_be_taken_back=False)
                 return
             self._go_back(file, min(point.step, self._owners.first_guess(file)))
@@ -393,7 +393,7 @@ class Numbers:
             file.is_broken, file.waits, file.late = True, [], []
 
     def _take_back(self, file: File, shown: str, why: str) -> None:
-        """Discard what this attempt has reported, and read the other files anew."""
+        """Discard what this attempt has reported, and read the other files again."""
         self._events.write(TakenBack(self._first, shown, why))
         files, self._files = self._files, {}
         for other in files.values():
@@ -406,7 +406,7 @@ class Numbers:
         self._alarms.loss = 0.0
 
     def _go_back(self, file: File, step: int) -> None:
-        """Discard what was reported from a step on: the program began anew there."""
+        """Discard what was reported from a step on: the program started over there."""
         for other in self._files.values():
             if other is not file:
                 other.waits = []  # it may be of the time before

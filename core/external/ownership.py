@@ -1,6 +1,6 @@
 """Which file reports which metric: the one of the highest rank that has it, and each value once.
 
-A later attempt, or a file that begins anew, discards what was reported of later steps, as a run that resumes does.
+A later attempt, or a file that starts over, discards what was reported of later steps, as a run that resumes does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class File:
     losses: Losses = field(default_factory=list)  # the newest, as it tells them
     late: list[tuple[float, Point]] = field(default_factory=list)  # wait for a better file, since when
     counted: Counted | None = None  # its steps, as the better file has them; None: nothing shows it
-    offset: int = 0  # steps of the rounds before, in a file whose program counts them anew in each
+    offset: int = 0  # steps of the rounds before, in a file whose program restarts them in each
     first: int = -1  # step of its loss
     top: int = -1  # its highest step of the loss in this round
 
@@ -121,7 +121,7 @@ class Owners:
         return file.rank > owned.owner.rank or file.began > owned.at + RESTART_S
 
     def goes_back(self, file: File, name: str, step: int) -> bool:
-        """Return whether a value shows that the program began anew: by its loss, if it reports one."""
+        """Return whether a value shows that the program started over: by its loss, if it reports one."""
         if name != LOSS and LOSS in self.owned:
             return False
         owned = self.owned.get(name)

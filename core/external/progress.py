@@ -45,7 +45,7 @@ class Progress:
         return (at - before[1]) / (step - before[0])
 
     def go_back(self, step: int) -> None:
-        """Begin anew at a step."""
+        """Start over at a step."""
         self.step = max(0, step - 1)
         self.first = self.last = self.last_loss = None
 

@@ -1,6 +1,6 @@
 """The job of a watched run: another program, started without finetop, is read until it ends, and never signalled.
 
-A watch that starts again reads everything anew, so that nothing is lost or doubled.
+A watch that starts again reads everything again, so that nothing is lost or doubled.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def _shape_key(recipe: Recipe, config: Path) -> str:
 
 
 def sizes(recipe: Recipe) -> Any:
-    """Return the sizes in which an objective makes a model anew; None where it is as its config.json says."""
+    """Return the sizes in which an objective makes a new model; None where it is as its config.json says."""
     return recipe.objective.options if recipe.objective.name == "pretrain" else None
 
 

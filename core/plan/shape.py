@@ -104,7 +104,7 @@ def _read_shape(text: str) -> Shape:
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
-    """Guess the model's shape from its config; of a model made anew, in the sizes that the objective says."""
+    """Guess the model's shape from its config; of a newly made model, in the sizes that the objective says."""
     base = read_shape(config)
     objective = OBJECTIVES.load(recipe.objective.name)
     new = objective.sizes(recipe.objective.options, base.hidden, base.heads, base.vocabulary)

@@ -144,7 +144,7 @@ class Resumed(msgspec.Struct, tag="resumed", frozen=True):
 
 
 class TakenBack(msgspec.Struct, tag="taken_back", frozen=True):
-    """What was reported from a step on is discarded: some of it was another program's. The rest is reported anew."""
+    """What was reported from a step on is discarded: some of it was another program's. The rest is reported again."""
 
     step: Step
     file: Text

@@ -52,7 +52,7 @@ class FakeLink:
             raise NoSupervisor("not up")
 
     def why_down(self) -> str:
-        return "" if self.is_up else f"{self.label} is out of reach: {WHY}"
+        return "" if self.is_up else f"can't reach {self.label}: {WHY}"
 
     def try_now(self) -> None:
         self.tries += 1

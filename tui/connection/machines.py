@@ -120,7 +120,7 @@ def _trouble(machine: Machine, *, several: bool) -> str:
     since = clock(machine.lost_at)
     if machine.is_unlinked:
         assert machine.home.link is not None
-        why = _BEFORE_WHY.sub("", machine.home.link.why_down().removeprefix(f"{label} is out of reach: "))
+        why = _BEFORE_WHY.sub("", machine.home.link.why_down().removeprefix(f"can't reach {label}: "))
         message = f"NO LINK to {label} since {since}, reconnecting. Numbers are from then."
         return f"{message} {cut_end(clean_line(why), REASON)}".rstrip()
     where = f" on {label}" if several or machine.is_elsewhere else ""

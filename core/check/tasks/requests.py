@@ -141,7 +141,7 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
     part, values, item = document.part, document.values, document.item
     shots = task.suite_task.num_fewshot
     shots = int(part.config.num_fewshot or 0) if shots is None else shots
-    # Examples are drawn anew for each item, so that its prompt does not depend on the items before it.
+    # Examples are drawn again for each item, so that its prompt does not depend on the items before it.
     seed = int.from_bytes(hashlib.sha256(item.item.encode()).digest()[:4], "big") ^ FEWSHOT_SEED
     part.set_fewshot_seed(seed)
     with_template: dict[str, Any] = {"apply_chat_template": render is not None, "chat_template": render}

@@ -43,8 +43,8 @@ def open_homes(
 @contextmanager
 def _link(place: Place, memory: Path, say: bool) -> Iterator[Tunnel]:
     def heard(is_up: bool, why: str) -> None:
-        status = "is back." if is_up else f"is out of reach ({why}); trying again …"
-        print(f"finetop: {place.label} {status}", file=sys.stderr, flush=True)
+        status = f"{place.label} is back." if is_up else f"can't reach {place.label} ({why}); trying again …"
+        print(f"finetop: {status}", file=sys.stderr, flush=True)
 
     tunnel = Tunnel(place, memory=memory, heard=heard if say else None)
     try:

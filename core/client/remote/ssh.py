@@ -60,7 +60,7 @@ def failure(place: Place, code: int, stderr: str, *, could_ask: bool) -> tuple[F
         return EnvironmentTrouble(f"{label}: {message}"), code != 0
     is_hopeless = "Permission denied" in stderr or "Host key verification failed" in stderr
     hint = _hint(place, stderr, could_ask)
-    return NoSupervisor(f"{label} is out of reach: {last or 'ssh printed nothing'}.", hint=hint), is_hopeless
+    return NoSupervisor(f"can't reach {label}: {last or 'ssh printed nothing'}.", hint=hint), is_hopeless
 
 
 def _hint(place: Place, stderr: str, could_ask: bool) -> str:

@@ -187,7 +187,7 @@ class Tunnel:
                     if not piece:
                         raise self._failure(process, may_ask=may_ask)
                 if self._is_closing or (not may_ask and time.monotonic() > deadline):
-                    raise NoSupervisor(f"{self.label} is out of reach: no answer.")
+                    raise NoSupervisor(f"can't reach {self.label}: no answer.")
             raise EnvironmentTrouble(f"{self.label}: its shell prints too much before finetop starts.")
         except BaseException:
             self._end_process()
@@ -264,7 +264,7 @@ class Tunnel:
             self.tries = 0
         with self._changed:
             self._is_up = False
-            self._error = NoSupervisor(f"{self.label} is out of reach: {reason}.")
+            self._error = NoSupervisor(f"can't reach {self.label}: {reason}.")
             self._changed.notify_all()
         self._report(False, reason)
 

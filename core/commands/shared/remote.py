@@ -43,7 +43,7 @@ def find_run(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
         return homes[0], rest if colon and named else run
     if colon and named:
         if _is_away(named[0]):
-            raise NoSupervisor(f"{label} can't be reached; nothing was done.")
+            raise NoSupervisor(f"can't reach {label}; nothing was done.")
         return named[0], rest
     unreachable = [home.label for home in homes if _is_away(home)]
     reachable = [home for home in homes if not _is_away(home)]

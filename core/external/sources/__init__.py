@@ -27,7 +27,7 @@ class Point(NamedTuple):
 
 
 class Before(NamedTuple):
-    """A file as an earlier run left it: what it holds up to here is not of this one, unless it is written anew."""
+    """A file as an earlier run left it: what it holds up to here is not of this one, unless it is rewritten."""
 
     inode: int
     size: int

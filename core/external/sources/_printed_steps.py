@@ -1,4 +1,4 @@
-"""Steps of the run from what a program counts anew in each epoch, or counts in rows."""
+"""Steps of the run from a count that a program restarts in each epoch, or keeps in rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rows:
 
 
 class Laps:
-    """Turns steps that are counted anew in each epoch into steps of the run."""
+    """Turns steps that restart in each epoch into steps of the run."""
 
     def __init__(self) -> None:
         self.base = 0  # steps of the epochs before
@@ -53,7 +53,7 @@ class Laps:
             elif step in self._recent:
                 return None
             else:
-                self.base = 0  # it began anew
+                self.base = 0  # it started over
                 self._recent.clear()
         elif step > self._last >= 0:
             self._stride = step - self._last

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 4 << 20  # of one read
 LONGEST = 1 << 20  # bytes of a line; a longer one is skipped
-MARK = 64  # bytes before the offset that must still be there: else the file was written anew
+MARK = 64  # bytes before the offset that must still be there: else the file was rewritten
 
 
 @dataclass

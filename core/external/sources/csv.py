@@ -20,7 +20,7 @@ SEPARATORS = ",;\t"
 
 
 class Table(Reader):
-    """One file; its first line names the columns. Lightning writes it anew when a column is added."""
+    """One file; its first line names the columns. Lightning rewrites it when a column is added."""
 
     def __init__(self, path: Path, before: Before | None = None) -> None:
         super().__init__(path)

@@ -145,7 +145,7 @@ def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dic
     """Return the next job's args: training resumes from `onward`, other jobs repeat. None if it can't resume."""
     own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
     if job.verb in data.OF_OTHERS:
-        return {**own, "again": True}  # what it reports anew replaces what it reported before
+        return {**own, "again": True}  # what it reports again replaces what it reported before
     if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
         return own
     if onward is None:

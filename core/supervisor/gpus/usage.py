@@ -29,7 +29,7 @@ class Use:
 
 
 def use_of(gpu: Gpu, held: Sequence[Held], owners: Mapping[int, int], *, sees_all: bool) -> Use:
-    """Divide a GPU's used memory; `owners` maps processes to our jobs. `sees_all`: no container numbers them anew."""
+    """Divide a GPU's used memory; `owners` maps processes to our jobs. `sees_all`: no container renumbers them."""
     our_shares = [(job, share) for job, share in held if share.uuid == gpu.uuid]
     listed = gpu.processes or ()
     own = [process for process in listed if process.pid in owners]

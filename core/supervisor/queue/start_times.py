@@ -25,7 +25,7 @@ from finetop.core.wording.queue import ON_CPU
 WHOLE = ("train", "command", "check")  # verbs of jobs whose time left is that of all their phases
 LEARNED = ("train", "check", "export")
 REMEMBERED = 60  # newest ended jobs that durations are learned from
-# jobs that are told a time: each end asks anew for all who wait, 20 of them on 8 GPUs take some 10 ms
+# jobs that are told a time: each end asks again for all that wait, 20 of them on 8 GPUs take some 10 ms
 MOST = 20
 # What a run's duration depends on, besides model, method and data: runs of a sweep over other settings take as long.
 LENGTH_SETTINGS = ("epochs", "max_steps", "batch_size", "grad_accumulation", "activation_checkpointing")

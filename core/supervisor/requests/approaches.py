@@ -36,12 +36,12 @@ async def submit(supervisor: Supervisor, ask: messages.SubmitApproaches) -> mess
     queued: list[messages.QueuedApproach] = []
     with orders.all_or_nothing(supervisor) as folders:
         existing_runs = {run.digest: store.with_digest(connection, run.digest) for run in ask.runs}
-        made_anew = {run.approach for run in ask.runs}
-        _forget(connection, name, made_anew | set(ask.left_out))
+        made_again = {run.approach for run in ask.runs}
+        _forget(connection, name, made_again | set(ask.left_out))
         for run in ask.runs:
             queued.append(_add_run(supervisor, folders, ask, name, run, existing_runs[run.digest], gone))
         stored = {comparison.name: comparison.left_out for comparison in store.comparisons(connection)}
-        earlier = {key: reason for key, reason in stored.get(name, {}).items() if key not in made_anew}
+        earlier = {key: reason for key, reason in stored.get(name, {}).items() if key not in made_again}
         left_out = {**earlier, **ask.left_out}
         comparison = store.Comparison(name, time.time(), ask.subject, ask.metric, left_out)
         store.store_comparison(connection, comparison)
@@ -55,10 +55,10 @@ def _free_name(connection: Connection, ask: messages.SubmitApproaches) -> str:
     return runs.first_free(ask.name, lambda name: subjects.get(name, ask.subject) != ask.subject)
 
 
-def _forget(connection: Connection, comparison: str, anew: set[str]) -> None:
+def _forget(connection: Connection, comparison: str, again: set[str]) -> None:
     """Remove the runs of these approaches from a comparison, because new ones are requested. The runs stay."""
     for member in store.members(connection, comparison):
-        if member.approach in anew:
+        if member.approach in again:
             store.drop_member(connection, comparison, member.run_id)
             _tag(connection, member.run_id, comparison, on=False)
 

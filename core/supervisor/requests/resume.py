@@ -85,7 +85,7 @@ def run_again(supervisor: Supervisor, detail: data.RunDetail, ask: Resume) -> Re
         hint = f"To watch it again: finetop retry {row.name}."
         raise Refused(f"{row.name} was started without finetop: how it goes on is not known.", hint=hint)
     if not command.get("resume_command"):
-        hint = "Set command.resume_command, what the program is started with to go on; or run it anew."
+        hint = "Set command.resume_command, the command that resumes the program; or run it again."
         raise Refused(f"{row.name} is another program's run, and how it goes on is not known.", hint=hint)
     if ask.step is not None or ask.recipe is not None:
         hint = "Leave the step and --set out: what it goes on from is the program's own affair."

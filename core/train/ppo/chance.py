@@ -24,7 +24,7 @@ def permutation(size: int, seed: int) -> list[int]:
 
 
 def next_rows(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[Item]:
-    """Return the next `count` rows after the first `drawn`, in an order that the seed draws anew for each epoch."""
+    """Return the next `count` rows after the first `drawn`, in an order that the seed draws again for each epoch."""
     size = len(rows)
     chosen: list[Item] = []
     for number in range(drawn, drawn + count):
@@ -36,7 +36,7 @@ def next_rows(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[I
 
 
 def order_of(minibatches: int, batches: int, passes: int, seed: int, rollout: int) -> list[int]:
-    """Return the order of a rollout's batches: minibatches of `batches` each, shuffled anew in every pass."""
+    """Return the order of a rollout's batches: minibatches of `batches` each, reshuffled in every pass."""
     seeds = [seed_of(seed, ORDER, rollout, once) for once in range(passes)]
     minibatch_order = [number for drawn in seeds for number in permutation(minibatches, drawn)]
     return [minibatch * batches + number for minibatch in minibatch_order for number in range(batches)]

@@ -194,7 +194,7 @@ def test_a_program_that_comes_later_and_begins_anew_in_the_same_file_is_left_out
         program.append("metrics.jsonl", lines((7, 0.8))).look()
         program.append("metrics.jsonl", lines((1, 9.0), (8, 9.0))).look().look()
     assert program.values() == [(5, 1.0), (6, 0.9), (7, 0.8)]
-    assert "its steps begin anew" in capsys.readouterr().out
+    assert "its steps start over" in capsys.readouterr().out
 
 
 def test_files_that_were_written_before_a_watched_process_began_are_not_its_own(folder):

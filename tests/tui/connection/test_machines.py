@@ -155,7 +155,7 @@ def test_what_ssh_says_is_cleaned() -> None:
     lab = Linked("lab", [])
     machine = Machine(lab.home, is_lost=True, lost_at=NOW)
     lab.link.is_up = False
-    lab.link.why_down = lambda: "lab is out of reach: \x1b]0;evil\x07\u202eTimeout\x00"  # type: ignore[method-assign]
+    lab.link.why_down = lambda: "can't reach lab: \x1b]0;evil\x07\u202eTimeout\x00"  # type: ignore[method-assign]
     assert trouble_words([machine]).endswith("from then. <202E>Timeout")
 
 

@@ -38,7 +38,7 @@ _WORDS: Mapping[str, str] = {
 MORE = 10  # cells for the number of unnamed tasks
 SHOWN = 24  # most cells of a filter
 EXAMPLE = "a word from the list (failed), loss<1.2 or tag:draft"
-LEFT = 30  # cells reserved for marked runs and runs that need attention
+LEFT = 30  # cells reserved for marked runs and runs that need you
 
 
 def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) -> list[Line]:

@@ -1,4 +1,4 @@
-"""The Runs screen: what needs attention, the verdicts, and the next step."""
+"""The Runs screen: what needs you, the verdicts, and the next step."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SPARKS_FROM = 120  # columns of the terminal
 
 
 class RunsScreen(ListScreen, inherit_bindings=False):
-    """All runs, those that need attention first, with details of the one under the cursor."""
+    """All runs, those that need you first, with details of the one under the cursor."""
 
     CSS_PATH = "screen.tcss"
     KEYS = (*KEYS, *COMMANDS)

@@ -43,7 +43,7 @@ class RunList(PagedList["RunRow"]):
 
     @property
     def has_parts(self) -> bool:
-        """True if the list has parts: needs attention, running, queued, done."""
+        """True if the list has parts: needs you, running, queued, done."""
         return self.line.sort == Sort() and not self.line.group
 
     @property

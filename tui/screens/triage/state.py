@@ -70,7 +70,7 @@ class TriageList(PagedList["TriageRow"]):
         return self.answer is not None and not self.pages.matching
 
     async def load(self, run: str, at: TriageRow | None) -> int | None:
-        """Load the table anew; return the index of that run, else of the run `at`; None if the filter has changed."""
+        """Load the table again; return the index of that run, else of the run `at`; None if the filter has changed."""
         before = self.filter
         answer = await self._asked(0, CHUNK)
         if before != self.filter:

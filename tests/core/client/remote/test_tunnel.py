@@ -126,7 +126,7 @@ def test_a_host_that_is_away_is_tried_again_but_not_one_that_denies(hosts, lab, 
 
 def test_why_it_can_not_be_reached_is_said(hosts, lab):
     for mode, says in (
-        ("refused", "lab is out of reach: ssh: connect to host ana@lab port 22: Connection refused."),
+        ("refused", "can't reach lab: ssh: connect to host ana@lab port 22: Connection refused."),
         ("denied", "Permission denied"),
         ("resolve", "Is it spelt as in ~/.ssh/config or hosts.yaml?"),
         ("blocked", "ssh does not forward lab's socket"),

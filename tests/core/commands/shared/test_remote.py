@@ -87,7 +87,7 @@ def test_one_of_several_that_is_away_is_said_and_the_others_are_listed(finetop, 
     hosts.behave("ana@lab", "refused")
     code, out, err = finetop("ls", *BOTH)
     assert (code, "near" in out) == (4, True)
-    assert "lab is out of reach: ssh: connect to host ana@lab port 22: Connection refused." in err
+    assert "can't reach lab: ssh: connect to host ana@lab port 22: Connection refused." in err
     hosts.behave("box", "refused")
     assert finetop("ls", *BOTH)[:2] == (4, "")
 
@@ -158,10 +158,10 @@ def test_a_run_that_may_be_on_a_machine_out_of_reach_is_not_taken_for_one_that_i
     code, out, err = finetop(*BOTH, "retry", f"{q}-a")
     assert (code, out, f"no run '{q}-a' on box, and lab can't be reached.\n" in err) == (4, "", True)
     code, out, err = finetop(*BOTH, "pause", f"lab:{q}-a")
-    assert (code, out, "lab can't be reached; nothing was done.\n" in err) == (4, "", True)
+    assert (code, out, "can't reach lab; nothing was done.\n" in err) == (4, "", True)
     code, out, err = finetop(*BOTH, "queue")
     assert (code, "lab " in out, f"box   1  {q}-both " in out) == (4, False, True)
-    assert err.count("lab is out of reach") == 1
+    assert err.count("can't reach lab") == 1
     assert json.loads(finetop(*BOTH, "alarms", "--json")[1])["missing"] == ["lab"]
 
 
@@ -237,7 +237,7 @@ def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
         rest, err = tail.stdout.read(), tail.stderr.read()
     steps = [json.loads(line)["step"]["step"] for line in (before + rest).splitlines()]
     assert steps == list(range(1, 61))
-    assert stderr_lines[0].startswith("finetop: box is out of reach (")
+    assert stderr_lines[0].startswith("finetop: can't reach box (")
     assert [*stderr_lines[1:], err] == ["finetop: box is back.\n", ""]
     assert tail.returncode == 0
     wait_until(lambda: not hosts.living(), "no ssh is left behind")
