@@ -53,7 +53,7 @@ def test_from_nothing_to_a_better_model_over_a_link_that_drops(tmp_path: Path) -
     prepare(home)
     shutil.copytree(MODEL, home.root / "models" / NAME)
     command = f"FINETOP_HOME={shlex.quote(str(home.root))} {shlex.join(APP)}"
-    written = tmp_path / "mended"
+    written = tmp_path / "fixed"
     try:
         with tools.Link(delay_ms=75) as link, tools.SshServer(link) as server:
             with tools.Tui(server.command(command), cols=80, rows=24) as app:

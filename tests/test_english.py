@@ -12,7 +12,7 @@ PHRASES = {
     r"\b(?:is|are|was|were) had\b": "is available", r"\bso many as\b": "as many as",
     r"(?<![`\"])\bmend(?:s|ed|ing)?\b": "fix", r"\b(?:is|are|was|were) paid\b": "is rewarded",
     r"\bgoes? as a whole\b": "whole", r"\b(?:is|are) no number\b": "is not a number",
-    r"\bwhat is looked at\b": "what is checked", r"\bput right\b": "fixed",
+    r"\bwhat is looked at\b": "what is checked", r"\bput right\b": "fixed", r"\banew\b": "again",
 }  # fmt: skip
 
 

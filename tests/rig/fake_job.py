@@ -7,7 +7,7 @@ What it does is set in the recipe's `about`: JSON with steps, pause_s, end ("ok"
 the run, and the step `until` which jobs run that do not end well, `refuses`: the immediate error of a job that resumes,
 garbage, `saved`: steps that get a checkpoint folder (or every `saves_every`), `best`: the one that is kept, and for its
 checks `lost`: how many items of each task the tuned model lost, one number or one per step; of its remedies the
-`mended` ones are OK, and the first of them is confirmed; of its exports these formats are `refused`.
+`fixed` ones are OK, and the first of them is confirmed; of its exports these formats are `refused`.
 Measured as an approach, each row of the target gets a score from `f1`, each about new facts one from `news`.
 `waits_at`: a step before which it waits for a file `go` in its folder,
 with `ranks` as that many waiting processes, the last of them elsewhere; with `spins` it is busy meanwhile. `holds`:
@@ -304,26 +304,26 @@ def export(log: event_log.EventLog, refused: list[str], args: dict[str, Any]) ->
 
 
 def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
-    """Write candidates, later ones keeping less of the gain: the mended ones, and others."""
+    """Write candidates, later ones keeping less of the gain: the fixed ones, and others."""
     log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
     names = [candidate["name"] for candidate in args["candidates"]]
     labels = {"now": "now", **{candidate["name"]: candidate["label"] for candidate in args["candidates"]}}
-    mended = [name for name in names if name in plan.get("mended", ())]
+    fixed = [name for name in names if name in plan.get("fixed", ())]
     for at, name in enumerate(["now", *names]):
         log.write(events.Phase(f"{labels[name]}: scoring tuned", 10, 336, "items", 5.0))
         log.write(
             events.RemedyTried(
                 step=args["step"], name=name, remedy=name.partition("-")[0], label=labels[name],
-                made_of=args["step"], verdict="ok" if name in mended else "regressed", reason="as planned",
+                made_of=args["step"], verdict="ok" if name in fixed else "regressed", reason="as planned",
                 target={"nats_per_token": 1.1 + 0.2 * at}, kept={"nats_per_token": 1 - at / 10},
-                gain=None if name == "now" else 1 - at / 10, drop=0.004 if name in mended else 0.09,
-                interval=(-0.04, 0.05) if name in mended else (-0.01, 0.19),
-                decided=(-0.01, 0.02) if name in mended else (0.05, 0.13), items_used=64, items_total=336,
+                gain=None if name == "now" else 1 - at / 10, drop=0.004 if name in fixed else 0.09,
+                interval=(-0.04, 0.05) if name in fixed else (-0.01, 0.19),
+                decided=(-0.01, 0.02) if name in fixed else (0.05, 0.13), items_used=64, items_total=336,
                 tasks=[("arithmetic", 0.22, "lost"), ("knowledge", 0.0, "kept")],
                 weights="" if name == "now" else "ab" * 32, seconds=1.5,
             )
         )  # fmt: skip
-    for name in mended[:1]:
+    for name in fixed[:1]:
         numbers = {"drop": 0.001, "decided": (-0.02, 0.02), "items_used": 128, "items_total": 336}
         numbers |= {"verdict": "ok", "reason": "as planned", "alpha": 0.05 / 9}
         log.write(events.RemedyConfirmed(step=args["step"], name=name, **numbers))

@@ -148,7 +148,7 @@ class ChatPromptsAnswer(msgspec.Struct, frozen=True):
 
 
 class ChatPrompts(Question[ChatPromptsAnswer], tag="chat-prompts", frozen=True):
-    """The prompts at hand for a run: its recipe's, the rows of its test file, and what its newest check lost."""
+    """The prompts to pick from for a run: its recipe's, the rows of its test file, and what its newest check lost."""
 
     run: str
     limit: Whole = 200  # of each source

@@ -324,7 +324,7 @@ def close(supervisor: Supervisor, ask: messages.CloseChat) -> Done:
     return Done("the chat is closed.")
 
 
-# --- prompts at hand, and answers to keep ---------------------------------------------------------------------
+# --- prompts to pick, and answers to keep ----------------------------------------------------------------------
 
 
 async def list_prompts(supervisor: Supervisor, ask: messages.ChatPrompts) -> messages.ChatPromptsAnswer:

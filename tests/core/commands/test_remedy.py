@@ -12,7 +12,7 @@ from finetop.core.protocol.runs import RemedyRow
 
 
 def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig):
-    name = rig.submit("one", steps=20, lost=30, check=True, mended=["interpolate-0.5", "interpolate-0.25"])
+    name = rig.submit("one", steps=20, lost=30, check=True, fixed=["interpolate-0.5", "interpolate-0.25"])
     rig.wait_job(name, "check")
     code, out, _ = finetop("remedy", name, "--list")
     assert code == 0 and "not tried" in out and "a, earlier checkpoint: none was saved" in out

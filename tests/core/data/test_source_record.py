@@ -20,7 +20,7 @@ def selected(source, to, by="difficulty", rows=2):
     (to.parent / f"{to.stem}.manifest.json").write_text(json.dumps(facts))
 
 
-def mended(source, to):
+def fixed(source, to):
     to.write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:-1]))
     head = {"manifest": 1, "from": str(source), "from_sha256": sha256_of(source), "from_rows": 5}
     head |= {"to": str(to), "to_sha256": sha256_of(to), "rows": 4, "removed": 1, "fixed": 0}
@@ -36,7 +36,7 @@ def faq(tmp_path):
 
 def test_a_selection_of_a_mended_file_is_told_back_to_the_first(faq, tmp_path):
     clean, few = tmp_path / "clean.jsonl", tmp_path / "few.jsonl"
-    mended(faq, clean)
+    fixed(faq, clean)
     selected(clean, few)
     origin = of_file(few, sha256_of(few))
     assert sha256_of(few) == hashlib.sha256(few.read_bytes()).hexdigest()

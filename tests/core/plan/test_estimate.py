@@ -44,9 +44,9 @@ def test_what_does_not_fit_says_what_would_and_tight_is_between_the_estimate_and
     big = estimate(recipe("full"), llama_8b, card, SHORT)
     assert (big.verdict, big.fix.sets[0]) == ("no", "method={name: lora}")
     assert big.fix.need <= card.memory
-    mended = estimate(recipe("full", *big.fix.sets), llama_8b, card, SHORT)
-    assert mended.verdict == "fits"  # the --set texts do what they say
-    assert mended.need == pytest.approx(big.fix.need)
+    fixed = estimate(recipe("full", *big.fix.sets), llama_8b, card, SHORT)
+    assert fixed.verdict == "fits"  # the --set texts do what they say
+    assert fixed.need == pytest.approx(big.fix.need)
     plan = estimate(recipe(), llama_8b, card, SHORT)
     memories = {"tight": (plan.estimate + plan.need) / 2, "no": plan.estimate - 1, "unknown": None}
     for verdict, memory in memories.items():

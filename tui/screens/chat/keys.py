@@ -11,9 +11,7 @@ from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import next_line
 
 TYPE = Key("i,enter", "type", "type", "type a prompt: enter sends, ctrl+j begins a line, ↑↓ earlier prompts")
-PROMPTS = Key(
-    "p", "prompts", "prompts", "prompts at hand: the recipe's, test rows, items that the check lost"
-)
+PROMPTS = Key("p", "prompts", "prompts", "prompts: the recipe's, test rows, items that the check lost")
 FRESH = Key("n", "new conversation", "fresh", "begin a new conversation: the models forget the turns before")
 STOP = Key("S", "stop", "stop", "stop the chosen side's answer, then the other's; the text so far stays")
 _KEEP = "keep the chosen side's answer: among the run's samples, or as a row of a test file"

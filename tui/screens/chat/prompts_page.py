@@ -1,4 +1,4 @@
-"""The page of prompts at hand: the recipe's, the rows of the test file, the items that the check lost."""
+"""The page of prompts to pick from: the recipe's, the rows of the test file, the items that the check lost."""
 
 from __future__ import annotations
 

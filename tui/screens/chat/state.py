@@ -126,7 +126,9 @@ class ChatState:
     accepted: set[int] = field(default_factory=set)  # numbers of those that the supervisor has
     settings: ChatSettings = field(default_factory=ChatSettings)
     trained_system: str = ""  # the system prompt that the run was trained with
-    picked: dict[int, ChatPrompt] = field(default_factory=dict)  # prompts at hand that were sent, by number
+    picked: dict[int, ChatPrompt] = field(
+        default_factory=dict
+    )  # prompts that were picked and sent, by number
     at_hand: ChatPrompt | None = None  # the prompt at hand that is on the prompt line
     is_fresh: bool = False  # the next prompt begins a conversation
     own_system: str | None = None  # of a conversation that began with a prompt at hand that has one

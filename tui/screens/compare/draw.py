@@ -1,4 +1,4 @@
-"""Draws the Compare screen from plain data: runs, recipe differences, results, samples, the trade-off."""
+"""Draws the Compare screen from plain data: runs, recipe differences, results, samples, the scatter plot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Compare screen: several runs, their curves in shared charts, recipe differences, results, the trade-off."""
+"""The Compare screen: several runs, their curves in shared charts, recipe differences, results, the scatter plot."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def fleet(lost: bool = False) -> tuple[Fleet, dict[str, Machine]]:
     of_lab = [row(2, "bad", 9.0, [TriageCell(40.0, "lost")]), row(1, "good", 0.5, [None])]
     of_box = [
         row(1, "worse", 12.0, [TriageCell(50.0, "lost"), TriageCell(1.0, "open")]),
-        row(3, "mended", 30.0, [None, TriageCell(60.0, "lost")], standings=fixed),
+        row(3, "fixed", 30.0, [None, TriageCell(60.0, "lost")], standings=fixed),
     ]
     box = Machine(None if lost else of_box, ["arith", "arc"])
     machines = {"lab": Machine(of_lab, ["arith"]), "box": box}
@@ -51,7 +51,7 @@ def fleet(lost: bool = False) -> tuple[Fleet, dict[str, Machine]]:
 
 async def test_one_table_worst_first_with_the_tasks_of_all() -> None:
     reply = await fleet()[0].ask(Triage())
-    assert [row.name for row in reply.rows] == ["box:worse", "lab:bad", "box:mended", "lab:good"]
+    assert [row.name for row in reply.rows] == ["box:worse", "lab:bad", "box:fixed", "lab:good"]
     assert reply.tasks == ["arc", "arith"]
     assert [len(row.cells) for row in reply.rows] == [2, 2, 2, 2]
     assert reply.rows[1].cells == [None, TriageCell(40.0, "lost")]
@@ -59,7 +59,7 @@ async def test_one_table_worst_first_with_the_tasks_of_all() -> None:
     assert (reply.new, reply.total, reply.unchecked) == (2, 4, ["lab:x", "box:x"])
     assert len({row.id for row in reply.rows}) == 4
     page = await fleet()[0].ask(Triage(offset=1, limit=2))
-    assert [row.name for row in page.rows] == ["lab:bad", "box:mended"]
+    assert [row.name for row in page.rows] == ["lab:bad", "box:fixed"]
     reply = await fleet(lost=True)[0].ask(Triage())  # a machine out of reach is left out
     assert [row.name for row in reply.rows] == ["lab:bad", "lab:good"]
 

@@ -358,10 +358,10 @@ def test_every_row_comes_back(quiet):
              events.Ended("failed", "bad data", "row 1", 2)]  # fmt: skip
     quiet.job(one, "train", again, data.Failed(2.0, "bad data", "row 1", 1.0, 2), resume={"step": 1})
     prune = {"step": 1, "name": "prune-small", "verdict": "ok", "reason": "so"}
-    mended = events.RemedyTried(**prune, remedy="prune", label="x", made_of=1, target={"nats_per_token": 1.0},
+    fixed = events.RemedyTried(**prune, remedy="prune", label="x", made_of=1, target={"nats_per_token": 1.0},
                                 gain=0.9, drop=0.01, interval=(0.0, 0.02))  # fmt: skip
     fine = events.RemedyConfirmed(**prune, drop=0.0, alpha=0.005)
-    quiet.job(one, "remedy", [start, mended, fine, events.Ended("finished")], finished, step=1)
+    quiet.job(one, "remedy", [start, fixed, fine, events.Ended("finished")], finished, step=1)
     rows = {"token_f1": [events.RowScore("0", 0.5, 1.0, "a")]}
     measured = events.ApproachMeasured(approach="lora", step=1, scores=rows, prompt_tokens=9.0)
     quiet.job(one, "measure", [start, measured, events.Ended("finished")], finished, step=1)

@@ -31,9 +31,9 @@ def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
     answer = notes.tag(supervisor, Tag("a", ["keep", "x"], ["seed:1", "never"]))
     assert (answer.tags, answer.added, answer.dropped) == (["keep", "x"], ["x"], ["seed:1"])
     assert notes.note(supervisor, Note("a", "too\nhot \x1b[31m")).note == "too hot"
-    assert notes.note(supervisor, Note("a", "mended")).before == "too hot"
+    assert notes.note(supervisor, Note("a", "fixed")).before == "too hot"
     rows = taken_anew(quiet, "SELECT tags, note FROM runs", "SELECT count(*) > 30 FROM settings")
-    assert rows == [[('["keep","x"]', "mended")], [(True,)]]
+    assert rows == [[('["keep","x"]', "fixed")], [(True,)]]
     # what is no tag, and too much, is refused
     for tag in ("", "a b", "-x", "\x1b[31m", "x" * 41):
         with pytest.raises(BadInput, match="is not a tag"):
