@@ -59,7 +59,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     of_command = options.of_command(parser)
     about = "RECIPE is another trainer's configuration: axolotl, llamafactory, torchtune, trl, trl:dpo"
     options.value(of_command, "--with", "TRAINER", about, dest="trainer", default="")
-    about = "what goes on after a pause or a failure, quoted as in a shell; {checkpoint}: its newest"
+    about = "the command that resumes it after a pause or a failure, quoted as in a shell; {checkpoint}: its newest"
     options.value(of_command, "--resume-command", "WORDS", about, default="")
     about = "a variable of its environment, of this value or of this shell's; repeatable"
     options.repeated(of_command, "--env", "NAME[=VALUE]", about)

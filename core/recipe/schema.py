@@ -489,7 +489,7 @@ class Command(Section, frozen=True, kw_only=True):
     ] = None
     resume_command: Annotated[
         tuple[Argument, ...],
-        "What is started instead to go on after a pause, a resume or a retry; {checkpoint} is the newest "
+        "The command that resumes the run after a pause, or on a resume or a retry; {checkpoint} is the newest "
         "one of the output. Empty: it can't be paused.",
     ] = ()
 

@@ -33,7 +33,7 @@ IMPORTANT = {
     "method.alpha": "alpha",
     "data.max_tokens": "max tokens",
     "check.general.suite": "check",
-    "check.general.margin": "limit",
+    "check.general.margin": "max drop",
     "train.seed": "seed",
 }
 # The same of a recipe whose command trains.
@@ -44,10 +44,10 @@ OF_COMMAND = {
     "command.values": "values",
     "command.output": "output",
     "command.metrics": "metrics",
-    "command.resume_command": "to go on",
+    "command.resume_command": "resume with",
     "model.id": "base",
     "check.general.suite": "check",
-    "check.general.margin": "limit",
+    "check.general.margin": "max drop",
     "budget.gpus": "GPUs",
     "budget.hours": "hours",
 }
