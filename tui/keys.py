@@ -44,7 +44,7 @@ PAGES = (
     Key("ctrl+u", "", "page(-0.5)", "half a page up"),
 )
 # Must precede a screen's other key on `n`: once / has found something, n steps through the matches.
-MATCH = Key("n", "match", "match(1)", "next match of the search", sign="n N")
+MATCH = Key("n", "match", "match(1)", "after /: next match", sign="n N")
 MATCHES = (MATCH, Key("N", "", "match(-1)", "previous match"))
 NO_MORE = "nothing more in that direction."
 NO_SEARCH = "no search yet: / starts one, then n and N step through the matches."

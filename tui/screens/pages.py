@@ -17,7 +17,7 @@ from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.finder import Match, command_names, find, kind_of, ranked
 from finetop.tui.keys import MATCH, MATCHES, NO_MATCH, NO_SEARCH, Key, bindings, moves, paired
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, spread, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, spread, wrapped
 from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
@@ -30,7 +30,8 @@ MOVES = moves()
 TYPED_BESIDE = tuple(Key(key.keys.rpartition(",")[2], "", key.action) for key in MOVES[:4])
 NAME_WIDTH = 14  # least cells
 _SIGN = 14  # cells of the key column in the help
-_WIDEST = 118  # cells of a row of the help: further right, a command would be far from what it does
+_WIDEST = 118  # cells of a row of the help
+_GAP = 3  # cells between what a key does and its command
 PAUSE_S = 0.15  # pause in typing before the supervisor is asked
 
 
@@ -122,8 +123,10 @@ class KeysPage(TablePage[None], inherit_bindings=False):
     def __init__(self, title: str, keys: Sequence[Key]) -> None:
         super().__init__()
         self._of = title
-        self._own = tuple(paired(keys))
+        # the keys of a search last: they first mean something once there is one
+        self._own = tuple(sorted(paired(keys), key=lambda key: key.action == MATCH.action))
         self._rows: tuple[KeyRow, ...] = ()
+        self._column = 0  # where the commands begin
 
     def on_mount(self) -> None:
         self.show_title(f"Keys of {self._of}", "lower case shows, capitals act on a run")
@@ -132,6 +135,8 @@ class KeysPage(TablePage[None], inherit_bindings=False):
     def on_resize(self) -> None:
         keys = (*self._own, *paired(host_of(self).keys_everywhere()))
         self._rows = tuple(row for key in keys for row in key_rows(key, min(_WIDEST, self.size.width - 2)))
+        ends = [3 + _SIGN + cell_len(row.text) for row in self._rows if row.command]
+        self._column = max(ends, default=0) + _GAP
         self.query_one(Table).show(len(self._rows))
 
     def to_copy(self) -> str:
@@ -143,12 +148,14 @@ class KeysPage(TablePage[None], inherit_bindings=False):
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         row, width = self._rows[index], min(_WIDEST, width)
         cursor = cursor_mark(has_cursor)
-        command: Line = ((row.command, "dim"), (" ", ""))
-        if row.command and not row.text:  # on a row of its own
-            return (cursor, (" " * max(2, width - 2 - len(row.command)), ""), *command)
         sign = row.key.shown if row.is_first else ""
         line: Line = (cursor, (f"  {sign:<{_SIGN}}", "key"), (row.text, "bold" if has_cursor else ""))
-        return spread(line, command, width) if row.command else line
+        if not row.command:
+            return line
+        start = min(self._column, width - 1 - cell_len(row.command))
+        if not row.text:  # on a row of its own
+            line = (cursor,)
+        return (*line, (" " * (start - line_width(line)), ""), (row.command, "dim"))
 
 
 def key_rows(key: Key, width: int) -> list[KeyRow]:

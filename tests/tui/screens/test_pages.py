@@ -42,6 +42,23 @@ async def test_no_line_of_the_help_is_cut_and_both_keys_open_and_close_it() -> N
             assert isinstance(app.screen, RunsScreen)
 
 
+async def test_the_helps_commands_begin_in_one_column_beside_what_they_do_and_a_searchs_keys_come_last() -> (
+    None
+):
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (120, 40)) as (app, pilot):
+        for screen in SCREENS:
+            await app.push_screen(page := KeysPage(screen.TITLE, screen.KEYS))
+            await settled(pilot)
+            lines = [page.draw_row(at, False, 118) for at in range(page.query_one(Table).count)]
+            commands = [line for line in lines if line[-1][0].startswith("finetop ")]
+            starts = {line_width(line[:-1]) for line in commands if line_width(line) < 117}
+            ends = [line_width(line[:3]) for line in commands if len(line) > 3]
+            assert starts == {max(ends) + 3}, "but a long command, which ends at the edge"
+            about = [line[2][0] for line in lines if len(line) > 2]
+            assert not about[0].startswith("after /"), screen
+            await app.pop_screen()
+
+
 def test_a_key_takes_the_rows_that_it_needs_and_its_command_is_never_cut() -> None:
     key = Key("f", "", "check", "check for forgetting, or check the remaining items", "finetop check RUN")
     (single,) = key_rows(key, 100)
