@@ -189,7 +189,8 @@ def memory_lines(plan: Plan) -> Iterator[str]:
     yield f"memory  GiB on {clean_line(where, limit=60)}"
     for part in plan.parts:
         yield f"  {part.name:<16}{gib_of(part.bytes):>8}"
-    yield f"  {'estimate':<16}{gib_of(plan.estimate):>8}"
+    most = f", most in {plan.phase}" if plan.phase else ""
+    yield f"  {'estimate':<16}{gib_of(plan.estimate):>8}{most}"
     yield f"  {'with margin':<16}{gib_of(plan.need):>8}"
     yield from wrapped(VERDICTS[plan.verdict], mark=MARKS[plan.verdict])
     if plan.fix is not None:

@@ -55,7 +55,13 @@ def changes(recipe: Recipe, *, in_float16: bool = False) -> Iterator[Change]:
 
 
 def _cheap(start: Change) -> Iterator[Change]:
-    """Yield smaller batches, recomputed activations, and both."""
+    """Yield smaller batches, recomputed activations, and both; first evaluation in batches no larger than a step's."""
+    train = start.recipe.train
+    if (train.eval_batch_size or 0) > train.batch_size:
+        alike = replace(start.recipe, train=replace(train, eval_batch_size=None))
+        text = f"evaluation in batches of {train.batch_size}"
+        start = start.then(alike, text, "train.eval_batch_size=null")
+        yield start
     smallest = None
     for change in _batches(start):
         yield change

@@ -55,7 +55,7 @@ def estimate(
     asked = recipe
     recipe, decided = settle(asked, shape, machine, known, count)
     work = workload(recipe, shape, machine, known, count)
-    parts = memory.parts(work)
+    phase, parts = memory.peak(work)
     capacity = capacity_of(recipe, machine)
     need = memory.need(parts, on_gpu=work.on_gpu)
     verdict = judge(memory.total(parts), need, capacity)
@@ -90,6 +90,7 @@ def estimate(
         disk=disk,
         notes=(*notes(recipe, shape, work, known, machine, count), *(f"{words}." for words in decided)),
         host=host_of(recipe, config, shape, work, known, machine),
+        phase=phase,
     )
 
 
@@ -124,7 +125,7 @@ def find_fix(
     known = dataclasses.replace(known, moving=UNBUILT)  # it was counted for this method
     for change in changes(recipe, in_float16=dtype_of(recipe, shape, machine) == "float16"):
         changed, _ = settle(change.recipe, shape, machine, known, ranks)
-        parts = memory.parts(workload(changed, shape, machine, known, ranks))
+        _, parts = memory.peak(workload(changed, shape, machine, known, ranks))
         need = memory.need(parts, on_gpu=machine.device == "gpu")
         if need <= capacity:
             return Fix(change.text, change.sets, need)
@@ -141,6 +142,6 @@ def ways(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: in
         train = msgspec.structs.replace(recipe.train, parallel=way)
         variant = msgspec.structs.replace(recipe, train=train)
         if not list(of_ranks(variant, ranks)):
-            parts = memory.parts(workload(variant, shape, machine, known, ranks))
+            _, parts = memory.peak(workload(variant, shape, machine, known, ranks))
             sharded.append(Sharded(WAYS[way], memory.total(parts)))
     return tuple(sharded)

@@ -1,4 +1,6 @@
-"""How much memory a training step holds, by part: a formula over a model's shape and what is trained of it.
+"""How much memory a run holds at its peak, by part: a formula over a model's shape and what is trained of it.
+
+A training step is one phase; evaluations, samples and checks in the same process are others (`Reading`).
 
 Each term is a tensor that autograd, the optimizer or a library keeps, in bytes per number, read from the code of
 transformers 5.24, TRL 1.16, PEFT 0.21 and torch 2.13. Only FIXED, SLACK and the CPU's constants are measured.
@@ -24,6 +26,8 @@ LOGIT_BYTES_FLOAT32 = 16.0  # logits, log-softmax, its gradient, the logits' gra
 # with seven float32 copies and a mask beside them at the worst moment of _backward_tile, where it subtracts.
 TILE_TOKENS, TILE_WORDS = 4096, 32768
 TILE_BYTES_TORCH = 29.0
+
+STEP = "a training step"  # the phase, in words
 
 ROLES: tuple[Role, ...] = ("attention in", "attention out", "mlp in", "mlp out")
 INTO: tuple[Role, ...] = ("attention in", "mlp in")  # of these, which read a norm's output
@@ -74,6 +78,15 @@ class Part(msgspec.Struct, frozen=True):
     bytes: float
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """A phase in which a run reads or writes text without learning: neither gradients nor activations are kept."""
+
+    phase: str
+    tokens: int  # that go through a layer at once
+    logits: float = 0.0  # bytes
+    copies: float = 0.0  # bytes of keys and values, and of weights rounded for the phase
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A training step in numbers, whichever trainer runs it. Bytes are per number."""
@@ -113,21 +126,69 @@ class Workload:
     data_tokens: float = 0.0  # of all rows, in the memory that the plan is about
     ranks: int = 1  # GPUs that train side by side
     divided: bool = False  # weights, gradients and states sharded (FSDP2), else a copy on each GPU (DDP)
+    readings: tuple[Reading, ...] = ()  # the phases between steps
+
+
+def peak(work: Workload) -> tuple[str, tuple[Part, ...]]:
+    """Return the phase in which a run holds most, and its parts; their sum is the estimate."""
+    step = parts(work)
+    first = "preparation" if any(part.name == "preparation" for part in step) else STEP
+    phases = [(first, step), *((reading.phase, read_parts(work, reading)) for reading in work.readings)]
+    return max(phases, key=lambda phase: total(phase[1]))
+
+
+def read_parts(work: Workload, reading: Reading) -> tuple[Part, ...]:
+    """Split what a run holds in a phase without learning, beside the states that wait for the next step."""
+    weights, gradients, optimizer = _lasting(work)
+    kept_gradients = gradients if work.ranks > 1 and not work.divided else 0.0  # DDP's buckets
+    ends = stream_bytes(work) + 4
+    activations = reading.tokens * (layer_bytes(work) + ends * work.shape.hidden + work.token_extras)
+    named = [
+        ("weights", weights),
+        ("gradients", kept_gradients),
+        ("optimizer", optimizer),
+        ("activations", activations),
+        ("logits", reading.logits),
+        ("copies", reading.copies),
+        ("answers", work.engine),
+        ("other models", work.frozen_models),
+        ("protections", work.protections),
+    ]
+    return _with_process(work, named, sum(size for _, size in named), activations + reading.logits)
+
+
+def _lasting(work: Workload) -> tuple[float, float, float]:
+    """Return the bytes of weights, of gradients and of the optimizer's states on each device."""
+    moving = work.trained
+    states = moving.numbers * work.optimizer_bytes + moving.sums * 4.0
+    whole = weight_memory(work), moving.numbers * work.trained_bytes, states
+    weights, gradients, states = (size / (work.ranks if work.divided else 1) for size in whole)
+    return weights, gradients, states
+
+
+def _with_process(
+    work: Workload, named: list[tuple[str, float]], whole: float, passing: float
+) -> tuple[Part, ...]:
+    """Return the parts that are not empty, with those of the process itself."""
+    if work.on_gpu:
+        named += [("libraries", CONTEXT_BYTES + WORKSPACE_BYTES), ("slack", SLACK * whole)]
+        named += [("NCCL", NCCL_BYTES * (work.ranks > 1))]
+    else:
+        named += [("rows", work.data_tokens * DATA_BYTES)]
+        named += [("libraries", CPU_FIXED_BYTES), ("slack", CPU_SLACK * passing)]
+    return tuple(Part(name, size) for name, size in named if size)
 
 
 def parts(work: Workload) -> tuple[Part, ...]:
-    """Split a run's peak into the parts of a step, plus what preparation needs beyond them; the sum is the estimate."""
+    """Split what a step holds at its peak, plus what preparation needs beyond that."""
     shape, moving = work.shape, work.trained
-    weights = weight_memory(work)
-    gradients = moving.numbers * work.trained_bytes
-    optimizer = moving.numbers * work.optimizer_bytes + moving.sums * 4.0
+    weights, gradients, optimizer = _lasting(work)
     activations = activation_memory(work)
     logits = logit_memory(work)
     passing = activations + logits
     gathered = 0.0
     if work.divided:
         size, layer, head = work.compute_bytes, *gathered_numbers(shape)
-        weights, gradients, optimizer = (whole / work.ranks for whole in (weights, gradients, optimizer))
         packed = size if work.linear_bytes is None else work.linear_bytes
         gathered = 2 * layer * packed + head * size  # the current layer, and the next
         # Whole gradients until they are reduced, also in float32: of a layer; once activations are gone, of both ends.
@@ -158,14 +219,7 @@ def parts(work: Workload) -> tuple[Part, ...]:
     whole = sum(size for _, size in named)
     ready = weights + max(work.file_bytes, moving.preparing * 4.0)
     named.append(("preparation", max(0.0, ready - whole)))
-    whole = max(whole, ready)
-    if work.on_gpu:
-        named += [("libraries", CONTEXT_BYTES + WORKSPACE_BYTES), ("slack", SLACK * whole)]
-        named += [("NCCL", NCCL_BYTES * (work.ranks > 1))]
-    else:
-        named += [("rows", work.data_tokens * DATA_BYTES)]
-        named += [("libraries", CPU_FIXED_BYTES), ("slack", CPU_SLACK * passing)]
-    return tuple(Part(name, size) for name, size in named if size)
+    return _with_process(work, named, max(whole, ready), passing)
 
 
 def total(all_parts: tuple[Part, ...]) -> float:

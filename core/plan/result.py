@@ -115,6 +115,7 @@ class Plan(msgspec.Struct, frozen=True):
     disk: Disk
     notes: tuple[str, ...]
     host: Host | None = None  # for weights sharded over GPUs
+    phase: str = ""  # in which the run holds the most, in words; `parts` are of it
 
 
 class PlanRequest(msgspec.Struct, frozen=True):

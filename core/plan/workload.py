@@ -15,6 +15,7 @@ from finetop.core.models.shape import Shape
 from finetop.core.plan import answers
 from finetop.core.plan.memory import Workload
 from finetop.core.plan.method_options import Trained
+from finetop.core.plan.readings import readings
 from finetop.core.plan.schedule import Extras, PastRun, extras_of
 from finetop.core.plan.trainable import trained
 from finetop.core.plugins import METHODS
@@ -78,7 +79,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     has_any = recipe.protect != type(recipe.protect)()  # computing it reads the disk
     held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
     held_as = weight_formats.load(recipe.model.quantize)
-    return Workload(
+    work = Workload(
         shape=shape,
         trained=moving,
         batch_size=train.batch_size * extras.texts_per_row,
@@ -111,6 +112,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         ranks=max(1, ranks),
         divided=is_divided,
     )
+    return dataclasses.replace(work, readings=tuple(readings(recipe, work, extras)))
 
 
 def weights_held(recipe: Recipe, shape: Shape, moving: Trained, dtype: str, machine: Machine) -> Held | None:
