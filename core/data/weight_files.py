@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # the config holds the scale
 GGUF_FILE = "model.gguf"  # of a checkpoint that is a GGUF file: the file, or a link to it
-GGUF_PART = re.compile(
-    r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL
-)  # llama.cpp's
+# llama.cpp's name of a part of a model.
+GGUF_PART = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 MOMENT_S = 0.1  # several ticks of any kernel's clock, by which it dates changes
 COARSE_MOMENT_S = 2.1  # of file systems that count whole seconds, or two
 

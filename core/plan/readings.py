@@ -17,10 +17,8 @@ SAMPLE_TOKENS = 1024  # of a sample's prompt: core/train/samples.py
 # core/train/drift_probe.py: a window, and what is held of a word of it: its logit and its log-probability in float32,
 # and both rounded distributions.
 DRIFT_TOKENS, DRIFT_BYTES = 256, 12.0
-SCORED_TOKENS, SCORED_BYTES = (
-    256,
-    8.0,
-)  # core/check/scoring/scorer.py: logits in float32, and their log-softmax
+# core/check/scoring/layout.py: tokens whose logits are held in float32 at once, with their log-softmax.
+SCORED_TOKENS, SCORED_BYTES = 256, 8.0
 
 
 def readings(recipe: Recipe, work: Workload, extras: Extras) -> Iterator[Reading]:

@@ -58,8 +58,9 @@ def score(
 ) -> list[Scored]:
     """Score every sequence, in the order given; `memory` keeps prefixes that later calls share.
 
-    With `shares` the ranks of a job score every N-th batch each. `laid_out` is what `lay_out` returned for these
-    sequences, if it was called ahead. `meanwhile` is called when the last batch has begun, before it is waited for.
+    With `shares` the ranks of a job score every N-th batch each, without kept prefixes. `laid_out` is what `lay_out`
+    returned for these sequences, if it was called ahead. `meanwhile` is called when the last batch has begun, before
+    it is waited for.
 
     An error empties the memory: if it ran out, the next try needs the room.
     """
@@ -68,9 +69,11 @@ def score(
     results = {place: Scored(0.0, True) for place in range(len(sequences))}  # empty sequences keep this score
     try:
         with torch.inference_mode():
+            is_shared = shares and collectives.count() > 1
             if laid_out is None:
-                laid_out = lay_out(model, sequences, plan, memory.prefixes if memory is not None else None)
-            if shares and collectives.count() > 1:
+                prefixes = None if memory is None or is_shared else memory.prefixes
+                laid_out = lay_out(model, sequences, plan, prefixes)
+            if is_shared:
                 pieces = (partial(_scores, model, batch) for batch in laid_out)
                 every: Iterable[dict[int, Scored]] = take_turns(pieces, shares=shares)
             else:
