@@ -16,6 +16,7 @@ from finetop.core.errors import NotFound, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from types import ModuleType
 
     import msgspec
 
@@ -187,8 +188,34 @@ ALARMS: PluginKind[Configured[Any]] = PluginKind("alarm", "finetop.core.train.al
 REWARD_RULES: PluginKind[Plugin] = PluginKind("rule", "finetop.core.train.rewards", "_")
 METRIC_SOURCES: PluginKind[Plugin] = PluginKind("source of metrics", "finetop.core.external.sources", "_")
 TRAINERS: PluginKind[Plugin] = PluginKind("trainer", "finetop.core.external.trainers")
-REMEDIES: PluginKind[RemedyFacts] = PluginKind("remedy", "finetop.core.remedies")
-APPROACHES: PluginKind[Plugin] = PluginKind("approach", "finetop.core.approaches")
+REMEDIES: PluginKind[RemedyFacts] = PluginKind("remedy", "finetop.core.features.remedies.remedies")
+APPROACHES: PluginKind[Plugin] = PluginKind("approach", "finetop.core.features.approaches.approaches")
+
+
+FEATURES = "finetop.core.features"
+
+
+def features() -> tuple[str, ...]:
+    """List the features: the folder is the list."""
+    return _files(FEATURES, "_")
+
+
+def doors(name: str) -> tuple[ModuleType, ...]:
+    """Import one door of each feature that has it, such as `requests`: how the kernel finds what it may not import."""
+    having = [feature for feature in features() if name in _files(f"{FEATURES}.{feature}", "_")]
+    return tuple(import_module(f"{FEATURES}.{feature}.{name}") for feature in having)
+
+
+@cache
+def entries(door: str, table: str) -> Mapping[Any, Any]:
+    """Return one table of all features' doors as one: the requests' `ANSWERS`, what `sql` stores of `EVENTS` …"""
+    return {key: value for module in doors(door) for key, value in vars(module).get(table, {}).items()}
+
+
+def folders(name: str) -> tuple[str, ...]:
+    """Return the packages of one folder of each feature that has it, such as `commands`."""
+    having = [feature for feature in features() if name in _files(f"{FEATURES}.{feature}", "_")]
+    return tuple(f"{FEATURES}.{feature}.{name}" for feature in having)
 
 
 def keeps_base(method: str) -> bool:

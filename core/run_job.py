@@ -12,7 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.tasks.suite import general_text
 from finetop.core.plan.settled import settle_in_job
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import Job, what_to_lower
@@ -32,12 +31,12 @@ MODULES: dict[Verb, str] = {
     "command": "finetop.core.external.job",
     "watch": "finetop.core.external.watch",
     "import": "finetop.core.models.imports.job",
-    "export": "finetop.core.models.export.job",
-    "push": "finetop.core.models.push.job",
-    "remedy": "finetop.core.remedies._job",
-    "approach": "finetop.core.approaches._job",
-    "measure": "finetop.core.approaches._job",
-    "chat": "finetop.core.chat.job",
+    "export": "finetop.core.features.export.job",
+    "push": "finetop.core.features.push.job",
+    "remedy": "finetop.core.features.remedies.job",
+    "approach": "finetop.core.features.approaches.job",
+    "measure": "finetop.core.features.approaches.job",
+    "chat": "finetop.core.features.chat.job",
 }
 
 
@@ -75,21 +74,8 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
 
 
 def given_to(verb: Verb) -> tuple[Callable[..., Any], ...]:
-    """Return what a job gets of rooms above its own: an export the check's text and its verdict on files, training what
-    `auto` means."""
-    match verb:
-        case "export":
-            return general_text, judge_exported
-        case "train":
-            return (settle_in_job,)
-    return ()
-
-
-def judge_exported(*of: Any) -> Any:
-    """Prepare to judge exported files: see core/check/exported.py, which imports torch."""
-    from finetop.core.check import exported
-
-    return exported.prepare(*of)
+    """Return what a job gets of rooms above its own: training gets what `auto` means."""
+    return (settle_in_job,) if verb == "train" else ()
 
 
 if __name__ == "__main__":

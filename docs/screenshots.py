@@ -19,7 +19,7 @@ import msgspec
 from rich.terminal_theme import SVG_EXPORT_THEME
 
 from finetop.core.client.connection import AsyncClient
-from finetop.core.protocol.messages.approaches import ApproachesAnswer
+from finetop.core.features.approaches.messages import ApproachesAnswer
 from finetop.core.protocol.messages.session import HelloAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.runtime.home import find_home

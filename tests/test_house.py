@@ -34,8 +34,15 @@ def imports() -> dict[str, set[str]]:
 def rooms() -> list[str]:
     """Read the rooms of core from the one place that orders them, the lowest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    (layers,) = (contract["layers"] for contract in contracts["contracts"] if contract["type"] == "layers")
-    return list(reversed(layers))
+    own = [c["layers"] for c in contracts["contracts"] if c.get("containers") == ["finetop.core"]]
+    return list(reversed(*own))
+
+
+def features() -> list[str]:
+    """Read the features from the one place that orders them, the lowest first."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    own = [c["layers"] for c in contracts["contracts"] if c.get("containers") == ["finetop.core.features"]]
+    return list(reversed(*own))
 
 
 def room_of(module: str) -> str:
@@ -62,6 +69,32 @@ def test_a_room_imports_from_those_below_it_alone() -> None:
     assert not upwards
 
 
+# A feature's doors, and its job and its verbs; beside them it has files of its own.
+DOORS = {
+    "messages", "wording", "sql", "requests", "endings", "supervision", "fleet", "show", "job", "commands",
+}  # fmt: skip
+
+
+def test_the_kernel_imports_no_feature() -> None:
+    upwards = [
+        f"{module} imports {target}"
+        for module, targets in imports().items()
+        for target in targets
+        if target.startswith("finetop.core.features")
+        if not module.startswith(("finetop.core.features", "finetop.tui"))
+    ]
+    assert not upwards
+
+
+def test_every_feature_is_ordered_and_fits_a_door() -> None:
+    folders = {file.parent.name: file.parent for file in (ROOT / "core" / "features").glob("*/__init__.py")}
+    assert set(folders) == set(features())
+    for folder in folders.values():
+        assert {file.stem for file in folder.iterdir()} & DOORS, folder
+        # What a door imports loads the feature's face too, which so must be light.
+        assert not list(imports_of((folder / "__init__.py").read_text(encoding="utf-8"))), folder
+
+
 def test_every_module_of_core_has_a_room() -> None:
     assert {file.stem for file in (ROOT / "core").glob("*.py")} == {*LOOSE, "__init__"}
     folders = {file.parent.name for file in (ROOT / "core").glob("*/__init__.py")}
@@ -77,6 +110,10 @@ def test_a_room_says_in_a_few_lines_what_it_is_for() -> None:
 def test_tests_mirror_the_rooms() -> None:
     folders = {file.name for file in (ROOT / "tests" / "core").iterdir() if any(file.glob("**/*.py"))}
     assert folders <= set(rooms())
+    own = {
+        file.name for file in (ROOT / "tests" / "core" / "features").iterdir() if any(file.glob("**/*.py"))
+    }
+    assert own <= set(features())
     screens = {file.name for file in (ROOT / "tests" / "tui" / "screens").iterdir() if any(file.glob("*.py"))}
     assert screens <= {file.name for file in (ROOT / "tui" / "screens").iterdir() if file.is_dir()}
 
@@ -84,6 +121,7 @@ def test_tests_mirror_the_rooms() -> None:
 # Below the home somebody else's pipe, device or link may lie: all there is opened by runtime.files.open_own, or by what
 # is built on it (open_regular, read_own, end_of, write_whole). What a person names is opened by open_given.
 OF_THE_HOME = ("supervisor", "store", "runtime", "commands", "client")
+DOORS_OF_THE_HOME = ("sql", "requests", "endings", "supervision", "commands", "checks")
 OPENS = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "copyfile", "copytree"}
 CALLED = re.compile(rf"\b(?:{'|'.join(OPENS)})\(")
 OPEN_OTHERWISE = {
@@ -100,15 +138,17 @@ OPEN_OTHERWISE = {
     "supervisor/requests/submit.py make_run": "into a folder that was made just now",
     "client/remote/connect.py": "a link to another machine",
     "commands/shared/ci_reports.py": "a file that a person names",
-    "commands/doctor_checks/machine.py": "the system's settings",
+    "features/doctor/checks/machine.py": "the system's settings",
 }
 
 
 def test_all_below_the_home_is_opened_by_one_function() -> None:
     """A pipe named run.json held the supervisor at its start, and a device filled it."""
     unused, found = set(OPEN_OTHERWISE), []
-    for room in OF_THE_HOME:
-        for file in files(f"core/{room}"):
+    doors = [path for door in DOORS_OF_THE_HOME for path in (ROOT / "core" / "features").glob(f"*/{door}*")]
+    in_doors = [file for path in doors for file in ([path] if path.is_file() else path.glob("*.py"))]
+    for in_room in (*(files(f"core/{room}") for room in OF_THE_HOME), in_doors):
+        for file in in_room:
             name = file.relative_to(ROOT / "core").as_posix()
             calls = calls_of(parsed(file)) if CALLED.search(file.read_text(encoding="utf-8")) else []
             for inside, call in calls:
@@ -136,7 +176,7 @@ def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
 
 # What a plug-in may have is a default of its kind's class: nobody asks one by getattr or hasattr whether it is there.
 PLUGINS = {
-    "methods", "objectives", "protections", "alarms", "rewards", "weight_formats", "findings", "select",
+    "methods", "objectives", "protections", "alarms", "rewards", "weight_formats", "findings", "select", "selectors",
 }  # fmt: skip
 PLUGINS |= {"remedies", "approaches", "formats", "files", "METHODS", "OBJECTIVES", "PROTECTIONS", "ALARMS"}
 PLUGINS |= {"REWARD_RULES", "WEIGHT_FORMATS", "FORMATS", "REMEDIES", "APPROACHES", "KIND"}

@@ -10,14 +10,17 @@ import msgspec
 import pytest
 import yaml
 
-from finetop.core import approaches, errors, remedies, select
+from finetop.core import errors
 from finetop.core.check.tasks.requests import build_task, requests_of
 from finetop.core.check.tasks.suite import load_suite
 from finetop.core.client.remote.hosts import usual_places
 from finetop.core.commands import Command
 from finetop.core.commands.main import load, verbs
-from finetop.core.lint import findings
-from finetop.core.models.gguf import families
+from finetop.core.features.approaches import approaches
+from finetop.core.features.export.gguf_writer import families
+from finetop.core.features.lint import findings
+from finetop.core.features.remedies import remedies
+from finetop.core.features.select import selectors as select
 from finetop.core.models.llama_cpp.quants import QUANTS
 from finetop.core.plugins import REWARD_RULES
 from finetop.core.recipe import answer_rules

@@ -235,14 +235,15 @@ def test_pictures_are_pictures():
 
 
 def folders_shown() -> set[str]:
-    """Read the folders in the README's tree: the top ones, and those in core/, tui/ and tests/."""
+    """Read the folders in the README's tree: the top ones, those in core/, tui/ and tests/, and the features."""
     tree = next(
         block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if block.startswith("core/")
     )
-    shown, top = set(), ""
+    shown: set[str] = set()
+    above: list[str] = []
     for indent, name in re.findall(r"^( *)([\w.]+)/ +\S", tree, re.MULTILINE):
-        top = top if indent else name
-        shown.add(f"{top}/{name}" if indent else name)
+        above[len(indent) // 2 :] = [name]
+        shown.add("/".join(above))
     assert len(shown) == len(tree.splitlines())
     return shown
 
@@ -253,10 +254,9 @@ def folders_tracked() -> set[str]:
     if listed.returncode != 0:
         pytest.skip("no git checkout")
     parents = [Path(name).parent.parts for name in listed.stdout.split("\0") if name]
-    tops = {parts[0] for parts in parents if parts}
-    return tops | {
-        "/".join(parts[:2]) for parts in parents if len(parts) > 1 and parts[0] in ("core", "tui", "tests")
-    }
+    below = {"/".join(parts[:2]) for parts in parents if parts[1:] and parts[0] in ("core", "tui", "tests")}
+    features = {"/".join(parts[:3]) for parts in parents if parts[2:] and parts[:2] == ("core", "features")}
+    return {parts[0] for parts in parents if parts} | below | features
 
 
 def test_the_tree_is_the_tree():

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from textual.driver import Driver
 
     from finetop.core.client.remote.fleet import Fleet
-    from finetop.core.protocol.messages.chat import ChatSettings
+    from finetop.core.features.chat.messages import ChatSettings
     from finetop.core.runtime.home import Home
     from finetop.tui.finder import Match
     from finetop.tui.widgets.app_screen import AppScreen

@@ -11,8 +11,8 @@ from typing import Any, Protocol, cast
 from textual.dom import DOMNode
 
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages.chat import ChatPrompt, ChatSettings, ChatSide
-from finetop.core.protocol.messages.triage import TriageRow
+from finetop.core.features.chat.messages import ChatPrompt, ChatSettings, ChatSide
+from finetop.core.features.triage.messages import TriageRow
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.home import Home
 from finetop.tui.keys import Key

@@ -9,8 +9,8 @@ from functools import partial
 from itertools import groupby, islice
 
 from finetop.core.errors import FinetopError
+from finetop.core.features.triage.messages import LostItems, LostItemsAnswer, Triage, TriageAnswer
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
-from finetop.core.protocol.messages.triage import LostItems, LostItemsAnswer, Triage, TriageAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.find import list_builtin
 from finetop.core.text import clean_line

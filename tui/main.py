@@ -13,7 +13,7 @@ from finetop.core.errors import EnvironmentTrouble
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.messages.chat import ChatSettings
+    from finetop.core.features.chat.messages import ChatSettings
 
 
 def open_app(homes: Sequence[Home], run: str = "", chat: ChatSettings | None = None, /) -> int:

@@ -15,7 +15,7 @@ from finetop.tui.screens.runs.screen import RunsScreen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.protocol.messages.triage import TriageRow
+    from finetop.core.features.triage.messages import TriageRow
     from finetop.tui.theme import StyleName
 
 Place = TypeVar("Place")

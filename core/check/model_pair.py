@@ -35,7 +35,7 @@ TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
 
 @dataclass(frozen=True)
 class Change:
-    """A change applied to a checkpoint once it is loaded, before it is scored: see core/remedies."""
+    """A change applied to a checkpoint once it is loaded, before it is scored: see core/features/remedies."""
 
     facts: Mapping[str, Any]  # what the scores of the changed model depend on
     makes_whole: bool  # the result is a whole model, not an adapter on its base

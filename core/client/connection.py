@@ -17,7 +17,6 @@ import msgspec
 
 from finetop.core.errors import BadInput, NoSupervisor, of_code
 from finetop.core.protocol import wire
-from finetop.core.protocol.messages.chat import OpenChat
 from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.protocol.patch_cache import HeldAnswers
 from finetop.core.protocol.request import Answer, Ask, Order, Question, Request, answer_type
@@ -117,11 +116,10 @@ class Client:
 def require_no_secret(ask: Request[Any]) -> None:
     """Raise BadInput if what would be stored holds the value of a secret in this environment.
 
-    The supervisor may have been started in another one, or on another machine. Keys of a chat are not stored.
+    The supervisor may have been started in another one, or on another machine.
     """
     if isinstance(ask, Order):
-        sent = msgspec.structs.replace(ask, keys={}) if isinstance(ask, OpenChat) else ask
-        secret = secrets.locate_value(msgspec.json.encode(sent).decode())
+        secret = secrets.locate_value(msgspec.json.encode(ask.stored()).decode())
         if secret is not None:
             raise BadInput(
                 f"this holds {secret.what}; secrets are not stored with a run.", hint=secrets.SENT_HINT

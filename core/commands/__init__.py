@@ -6,7 +6,7 @@ Heavy imports stay inside functions: `finetop ls` must start in under 0.3 s.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from finetop.core.runtime.home import Home
@@ -24,6 +24,15 @@ class Command:
     # All is done through a supervisor, so that `--on HOST` may take it to another machine: the home's paths are there.
     is_remote: bool = True
     takes_command: bool = False  # another program's words may follow `--`, as args.command
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a feature's `show.read(client, detail)` adds to `finetop show RUN`."""
+
+    behind: str  # the head of our lines that it stands behind: data, check
+    lines: Sequence[tuple[str, str]]  # a head, or nothing, and the text
+    facts: Mapping[str, object] = field(default_factory=dict)  # with --json
 
 
 @dataclass

@@ -14,11 +14,13 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from importlib import import_module
-from pathlib import Path
+from pkgutil import iter_modules
 from textwrap import fill
-from typing import IO, TYPE_CHECKING, NoReturn, Protocol, cast
+from typing import IO, Any, NoReturn, Protocol, cast
 
+from finetop.core import plugins
 from finetop.core.commands import Command, Where
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.table_layout import wrapped
@@ -28,14 +30,11 @@ from finetop.core.runtime.home import Home, find_home
 from finetop.core.runtime.parts import explain_missing, own_version
 from finetop.core.text import SafeWriter, clean_line
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.chat import ChatSettings
-
 
 class OpenApp(Protocol):
-    """Open the app on homes, at a run if one is named; with settings, in the chat with it that is open."""
+    """Open the app on homes, at a run if one is named; with a chat's settings, in the chat with it that is open."""
 
-    def __call__(self, homes: Sequence[Home], run: str = "", chat: ChatSettings | None = None, /) -> int: ...
+    def __call__(self, homes: Sequence[Home], run: str = "", chat: Any = None, /) -> int: ...
 
 
 # The groups of --help, in order.
@@ -80,16 +79,28 @@ class Parser(argparse.ArgumentParser):
         raise BadInput(f"{message}.", hint=f"See `{self.prog} --help`.")
 
 
+@cache
+def modules() -> dict[str, str]:
+    """Return the module of each verb: the files of this folder, and of each feature's `commands`."""
+    packages = (str(__package__), *plugins.folders("commands"))
+    files = (
+        (package, file) for package in packages for file in iter_modules(import_module(package).__path__)
+    )
+    by_verb = {
+        file.name.removesuffix("_"): f"{package}.{file.name}" for package, file in files if not file.ispkg
+    }
+    del by_verb["main"]
+    return by_verb
+
+
 def verbs() -> list[str]:
-    """Return the verbs: the files of this folder."""
-    names = {file.stem for file in Path(__file__).parent.glob("*.py")} - {"__init__", "main"}
-    return sorted(name.removesuffix("_") for name in names)
+    """Return the verbs."""
+    return sorted(modules())
 
 
 def load(verb: str) -> Command:
     """Import the command of a verb."""
-    name = f"{verb}_" if (Path(__file__).parent / f"{verb}_.py").exists() else verb
-    command: Command = import_module(f"{__package__}.{name}").PLUGIN
+    command: Command = import_module(modules()[verb]).PLUGIN
     return command
 
 

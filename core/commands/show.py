@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core.approaches import TAG
+from finetop.core import plugins
 from finetop.core.client.connection import Client
-from finetop.core.commands import Command
+from finetop.core.commands import Command, Section
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
-from finetop.core.protocol import runs as data
-from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
+from finetop.core.protocol import runs as data, tags
 from finetop.core.protocol.messages.limits import tries_words
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.written import as_yaml
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
-from finetop.core.wording import data_versions, exports, numbers_from, pulse, rewards
+from finetop.core.wording import numbers_from, pulse, rewards
 from finetop.core.wording.durations import ago
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.metrics import last_words
@@ -31,21 +30,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    versions: DataOfAnswer | None = None
     with Client(home) as client:
         detail = client.ask(GetRun(args.run))
-        if detail.sources and not args.recipe:
-            versions = client.ask(DataOf(args.run))
+        doors = () if args.recipe else plugins.doors("show")
+        sections = [door.read(client, detail) for door in doors]
     if args.json:
-        print_json({"run": plain(detail), "data": plain(versions.sources) if versions else []})
+        facts = {key: value for section in sections for key, value in section.facts.items()}
+        print_json({"run": plain(detail)} | facts)
     elif args.recipe:
         print(as_yaml(detail.recipe), end="")
     else:
-        print_run(detail, home, versions.sources if versions else ())
+        print_run(detail, home, sections)
     return 0
 
 
-def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts] = ()) -> None:
+def print_run(detail: data.RunDetail, home: Home, sections: Sequence[Section] = ()) -> None:
     row = detail.row
     objective = "" if row.objective == row.method else f", {row.objective}"
     print(f"{row.name}  {row.tuned(clean_line(row.model))}{objective}, number {row.id}")
@@ -80,10 +79,7 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
             f"  data       {clean_line(source.source)}: {used} of {source.rows} rows{by_share},"
             f" {source.dropped} dropped, {source.truncated} truncated, longest {source.longest_tokens} tokens"
         )
-    for source_facts in sources:
-        print(f"  version    {data_versions.version_line(source_facts)}")
-        for line in data_versions.further_facts(source_facts):
-            print(f"             {line}")
+    print_sections(sections, behind="data")
     if detail.best is not None:
         print(f"  best       {clean_line(detail.best.text)}")
     for check in detail.checks:
@@ -93,10 +89,7 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         print(f"  check      at step {check.step}: {verdict}, {ago(check.at)} ago")
         if check.target_failed:
             print(f"             target failed: {clean_line(check.target_failed)}")
-    for file in detail.exports:
-        print(f"  export     at step {file.step}: {clean_line(exports.line(file))}, {ago(file.at)} ago")
-        print(f"             {clean_line(exports.beside(file), limit=1000)}")
-        print(f"             {clean_line(file.folder)}/{clean_line(file.name)}")
+    print_sections(sections, behind="check")
     for checkpoint in detail.checkpoints:
         size = checkpoint.size_bytes / 1e6
         print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")
@@ -122,11 +115,18 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         if sample.step == newest:
             print(f"  sample     {clean_line(sample.prompt, limit=100)}")
             print(f"             {clean(sample.text, limit=400)}")
-    compared = [tag.removeprefix(TAG) for tag in row.tags if tag.startswith(TAG)]
+    compared = [tag.removeprefix(tags.APPROACHES) for tag in row.tags if tag.startswith(tags.APPROACHES)]
     if compared:
         print(f"next: finetop approaches {clean_line(compared[0])}")
     elif command := next_command(row):
         print(f"next: {command}")
+
+
+def print_sections(sections: Sequence[Section], behind: str) -> None:
+    """Print the sections of features that stand behind one of ours."""
+    for section in sections:
+        for head, text in section.lines if section.behind == behind else ():
+            print(f"  {head:10} {text}")
 
 
 def next_command(row: data.RunRow) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from finetop.core.data import files
 from finetop.core.data.files import Facts
-from finetop.core.data.versions.row_hashes import Contents, keep
+from finetop.core.data.row_hashes import Contents, keep
 from finetop.core.errors import BadInput
 from finetop.core.protocol.data_diff import Origin, named
 from finetop.core.protocol.events import SourceRead
@@ -145,7 +145,7 @@ class _Source(msgspec.Struct):
 
 
 class _Selected(msgspec.Struct):
-    """FILE.manifest.json, written by `finetop select` (core/select)."""
+    """FILE.manifest.json, written by `finetop select` (core/features/select)."""
 
     source: _Source
     by: str
@@ -163,7 +163,7 @@ def _selected(file: Path, sha256: str) -> Origin | None:
 
 
 class _Fixed(msgspec.Struct):
-    """The first line of FILE.jsonl.manifest.jsonl, of `finetop lint --fix` (core/lint)."""
+    """The first line of FILE.jsonl.manifest.jsonl, of `finetop lint --fix` (core/features/lint)."""
 
     source: str = msgspec.field(name="from")
     from_sha256: str

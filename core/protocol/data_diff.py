@@ -1,8 +1,8 @@
 """Data versions: the content that a source's rows had when a run read it, and how two contents differ.
 
-A job stores a hash of each row in its run's folder (data/versions/row_hashes.py) and reports the content in an event;
+A job stores a hash of each row in its run's folder (data/row_hashes.py) and reports the content in an event;
 the store numbers the versions of each source. Comparisons run in a separate process: `python -m
-finetop.core.data.versions < {"pairs": …, "files": …}` compares rows and reads the files as they are now.
+finetop.core.features.data_versions < {"pairs": …, "files": …}` compares rows and reads the files as they are now.
 """
 
 from __future__ import annotations

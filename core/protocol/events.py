@@ -208,7 +208,7 @@ class Best(msgspec.Struct, tag="best", frozen=True):
 
 
 class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True):
-    """How one candidate of a remedy did on the selection items and at the target (see core/remedies).
+    """How one candidate of a remedy did on the selection items and at the target (see core/features/remedies).
 
     `step` is the checkpoint to be remedied, `made_of` the one that this candidate is made of; the candidate "now" is
     that checkpoint itself. Drops are shares in [-1, 1].
@@ -278,7 +278,7 @@ RowScores = Annotated[dict[Key, Annotated[list[RowScore], Meta(max_length=10_000
 
 
 class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_only=True):
-    """How a run's model does on the target with its approach, and what an answer costs (see core/approaches)."""
+    """How a run's model does on the target with its approach, and what an answer costs."""
 
     approach: Key
     step: Step | None = None  # of the checkpoint; None if no weights changed

@@ -22,6 +22,10 @@ class Question(Request[Answer], frozen=True):
 class Order(Request[Answer], frozen=True):
     """A request that changes something: if the connection broke, whether it took effect is unknown."""
 
+    def stored(self) -> Order[Answer]:
+        """Return what of it is stored with a run: all, unless it brings what must not be."""
+        return self
+
 
 Ask = Request[Any]
 

@@ -203,7 +203,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     # push: {"folder": "/models/y", "repo": "org/name", "kind": "adapter", "step": 120, "card": "cards/3f….json", …}
     # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
     # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, the last two only if weights change
-    # chat: {"sides": [a ChatSide and a Place of core/chat/transcript.py in one]}; "on_cpu", "is_own": true only if set
+    # chat: {"sides": [a ChatSide and its place, in one]}; "on_cpu", "is_own": true only if set
     args: dict[str, Any] = {}
     log_mib: int | None = None  # disk limit of its log
     events_taken: int = 0  # highest number of its events in the store

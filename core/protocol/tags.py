@@ -91,4 +91,5 @@ def _behind(run: RunRow, tag: str) -> str:
 
 BY = "select.by"
 ROWS = "rows"
+CONTROL = "random"  # the selector that is the baseline for every other
 ALL = "all"  # in place of a selector: all rows, the end point of each curve

@@ -4,8 +4,9 @@
     <- {"id": 7, "answer": {…}}   or   {"id": 7, "error": {"exit": 2, "message": …, "hint": …}}
 
 Over a slow link an answer may be sent as a patch of an earlier one: see patch_cache.py. Requests are the classes in
-messages/, a file per topic; their type names the answer's. Requests on one connection are answered in order, except
-`changes`, which waits; so a client that waits for changes opens a connection of its own.
+messages/, a file per topic, and in each feature's messages.py; their type names the answer's. Requests on one
+connection are answered in order, except `changes`, which waits; so a client that waits for changes opens a connection
+of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Union
 
 import msgspec
 
+from finetop.core import plugins
 from finetop.core.plugins import PluginKind
 from finetop.core.protocol.messages.limits import Large, Whole
 from finetop.core.protocol.request import Ask, Order, Question
@@ -57,6 +59,7 @@ def requests() -> list[type[Ask]]:
     """Return the classes of all requests."""
     for name in MESSAGES.names():
         import_module(f"{MESSAGES.package}.{name}")
+    plugins.doors("messages")
     return [*Question.__subclasses__(), *Order.__subclasses__()]
 
 

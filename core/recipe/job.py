@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.errors import BadInput
 from finetop.core.plugins import METHODS
-from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.runtime import gpu_share, job_process
 from finetop.core.runtime.failures import LESS
@@ -78,15 +75,6 @@ class Job:
         if not isinstance(path, str) or not Path(path).is_absolute():
             raise BadInput(f"job.json: args.{name} is {path!r}.", hint="Give an absolute path.")
         return Path(path)
-
-
-def candidate_of(facts: dict[str, Any]) -> Candidate:
-    """Parse one candidate of a remedy from job.json. Raises BadInput."""
-    try:
-        own = {key: facts[key] for key in ("name", "remedy", "label", "step", "settings")}
-        return msgspec.convert(own, Candidate)
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise BadInput(f"job.json: a candidate can't be read ({error}).") from error
 
 
 def what_to_lower(job_folder: Path) -> str:

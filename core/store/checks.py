@@ -13,8 +13,8 @@ from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import events
 from finetop.core.protocol.check_result import Flip, brief
 from finetop.core.protocol.messages.checks import FlipsAnswer
-from finetop.core.protocol.messages.triage import Standing
 from finetop.core.protocol.runs import Best, CheckBrief
+from finetop.core.protocol.standing import Standing
 from finetop.core.store import run_records, triage_states
 from finetop.core.store.database import insert, json_text, one_row, read_as
 from finetop.core.text import quoted

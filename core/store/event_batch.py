@@ -59,9 +59,9 @@ class Batch:
     resumed: int | None = None  # the earliest step that the run went back to
     stands: int = 0  # the last one
     best: events.Best | None = None
-    remedies: list[tuple[float, events.RemedyTried | events.RemedyConfirmed]] = field(default_factory=list)
-    measured: list[tuple[float, events.ApproachMeasured]] = field(default_factory=list)
-    exported: list[tuple[float, events.ExportJudged]] = field(default_factory=list)
+    of_features: list[tuple[float, events.Event]] = field(
+        default_factory=list
+    )  # what a feature's sql.py stores
     ended: events.Ended | None = None
     newer: int = 0  # the format that begins where this chunk ends, if only a newer finetop reads it
     is_last: bool = True  # nothing followed when it was read
@@ -193,17 +193,13 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
         batch.verdicts.append((line.t, event))
     elif isinstance(event, events.Best):
         batch.best = event
-    elif isinstance(event, events.RemedyTried | events.RemedyConfirmed):
-        batch.remedies.append((line.t, event))
-    elif isinstance(event, events.ApproachMeasured):
-        batch.measured.append((line.t, event))
-    elif isinstance(event, events.ExportJudged):
-        batch.exported.append((line.t, event))
     elif isinstance(event, events.Ended):
         batch.ended = event
-    else:
+    elif isinstance(event, events.Sample | events.Checkpoint | events.DataRead | events.SourceRead):
         table, row = _plain_row(event, run_id, job_id, line.t)
         batch.rows.setdefault(table, []).append(row)
+    else:
+        batch.of_features.append((line.t, event))
 
 
 STEP_OF = {"checkpoints": 2, "samples": 1}  # place of the step in a row

@@ -13,19 +13,10 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core import plugins
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import check_result as results, events, runs as data
-from finetop.core.store import (
-    approaches,
-    checks,
-    data_versions,
-    exports,
-    jobs,
-    notices,
-    recipe_settings,
-    remedies,
-    runs,
-)
+from finetop.core.store import checks, jobs, notices, recipe_settings, runs
 from finetop.core.store.database import append, json_text, one_value, read_as, transaction, update
 from finetop.core.store.event_batch import Batch, Place, read
 from finetop.core.wording import verdicts
@@ -158,8 +149,9 @@ def _write(connection: Connection, batches: list[Batch]) -> None:
             tables.setdefault(table, []).extend(rows)
     for table, rows in tables.items():
         append(connection, table, rows)
-    if tables.get("data_sources"):
-        data_versions.number_new(connection, tables["data_sources"])
+    for table, number in plugins.entries("sql", "ROWS").items():
+        if tables.get(table):
+            number(connection, tables[table])
     for batch in batches:
         batch.alarms.write(connection, batch.place.run_id)
         if batch.resumed is not None:
@@ -251,12 +243,9 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
             checks.supersede(connection, run_id, verdict.step)
         else:
             checks.add(connection, run_id, job_id, at, verdict)
-    for at, remedy in batch.remedies:
-        remedies.store_result(connection, run_id, job_id, at, remedy)
-    for at, measured in batch.measured:
-        approaches.store_measurement(connection, run_id, job_id, at, measured)
-    for at, exported in batch.exported:
-        exports.store_file(connection, run_id, job_id, at, exported)
+    stores = plugins.entries("sql", "EVENTS")
+    for at, event in batch.of_features:
+        stores[type(event)](connection, run_id, job_id, at, event)
     if batch.place.verb == "train" and (batch.started is not None or batch.best is not None):
         best = batch.best and json_text(data.Best(batch.best.step, batch.best.text))
         update(connection, "runs", run_id, best=best)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core import plugins
 from finetop.core.errors import NotFound, near
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.numbers_from import NumbersFrom
@@ -18,8 +19,6 @@ from finetop.core.protocol.tags import SEEN
 from finetop.core.store import (
     alarms,
     checks,
-    data_versions,
-    exports,
     jobs,
     notes,
     parents,
@@ -194,7 +193,8 @@ def snapshot(connection: Connection, run_id: int, state: data.State) -> data.Bef
 
 def forget_later(connection: Connection, run_id: int, step: int) -> None:
     """Delete what was reported of steps after the one that a run resumes from: that part is discarded."""
-    for table in ("metrics", "checkpoints", "samples", "alarms", "remedies", "measured", "exports"):
+    tables = ("metrics", "checkpoints", "samples", "alarms", *plugins.entries("sql", "OF_STEPS"))
+    for table in tables:
         connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [run_id, step])
     for table in ("samples", "metrics") if step == 0 else ():  # it starts over
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
@@ -332,7 +332,6 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
         best=msgspec.json.decode(best, type=data.Best) if best else None,
         parents=above,
         children=below,
-        sources=data_versions.of_run(connection, run_id),
-        exports=exports.of_run(connection, run_id),
         numbers_from=msgspec.json.decode(numbers_from, type=NumbersFrom) if numbers_from else None,
+        **{name: read(connection, run_id) for name, read in plugins.entries("sql", "DETAIL").items()},
     )

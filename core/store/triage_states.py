@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.protocol.messages.triage import Standing, StandingState
+from finetop.core.protocol.standing import Standing, StandingState
 from finetop.core.store import run_records
 from finetop.core.store.database import insert, one_value
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from finetop.core import plugins
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.external.adoption import adoption
 from finetop.core.protocol import runs as data
@@ -28,7 +29,7 @@ from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.launcher import Attempt, Exit, JobStatus, Place, Signal
 from finetop.core.supervisor.notify import deliver
-from finetop.core.supervisor.queue import chats, checks as queued_checks, placement, ready as waiting
+from finetop.core.supervisor.queue import checks as queued_checks, placement, ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
@@ -75,7 +76,8 @@ async def beat(supervisor: Supervisor) -> None:
         local, on_cluster = placement.split_by_place(supervisor, ready)
         for job, gpus in (*pool.choose(supervisor, local), *((job, ()) for job in on_cluster)):
             await start(supervisor, job, gpus)
-    await chats.update(supervisor)
+    for door in plugins.doors("supervision"):
+        await door.update(supervisor)
     await neighbours.write_shares(supervisor)
     look_at_disk(supervisor)
     deliver.update(supervisor, now)
@@ -117,7 +119,11 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
         supervisor.places[job.id] = place
     abort_at("supervisor-committed")
     own = warm_process.environment(supervisor, gpus, job.verb)
-    environment = {**own, **chats.environment(supervisor, job)}
+    environment = own | {
+        name: value
+        for door in plugins.doors("supervision")
+        for name, value in door.environment(supervisor, job).items()
+    }
     begins = partial(supervisor.launcher.submit, Attempt(job.id, folder, attempt), environment)
     await aside(partial(begins, may_be_warm=job.verb == "train", batch=batch))
     abort_at("supervisor-spawned")

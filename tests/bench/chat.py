@@ -84,9 +84,9 @@ def make_run(home: Path, model: Path) -> None:
 
 def chat_of(home: Path, checkpoint: str) -> tuple[Any, list[Any], Path]:
     """Open a chat of the base and a checkpoint, as the job does."""
-    from finetop.core.chat import transcript as files
-    from finetop.core.chat.job import Asks, Chat, open_sides
-    from finetop.core.protocol.messages.chat import ChatSide
+    from finetop.core.features.chat import transcript as files
+    from finetop.core.features.chat.job import Asks, Chat, open_sides
+    from finetop.core.features.chat.messages import ChatSide
     from finetop.core.protocol.runs import JobSpec
     from finetop.core.recipe.job import Job
     from finetop.core.runtime.event_log import EventLog
@@ -110,9 +110,9 @@ def speeds(home: Path, args: argparse.Namespace) -> None:
     """Print time to the first token and tokens/s of both sides, here and with plain transformers, in turns."""
     import torch
 
-    from finetop.core.chat import transcript as files
-    from finetop.core.chat.transcript import Prompt
-    from finetop.core.protocol.messages.chat import ChatSettings
+    from finetop.core.features.chat import transcript as files
+    from finetop.core.features.chat.messages import ChatSettings
+    from finetop.core.features.chat.transcript import Prompt
 
     chat, writers, folder = chat_of(home, ADAPTER)
     model, tokenizer = writers[1].model, writers[1].tokenizer
@@ -169,10 +169,10 @@ def speeds(home: Path, args: argparse.Namespace) -> None:
 
 def memory_of(args: argparse.Namespace) -> dict[str, float]:
     """Return the peak memory of this process for one case: answers of 8 tokens by all sides."""
-    from finetop.core.chat.transcript import Prompt
+    from finetop.core.features.chat.messages import ChatSettings
+    from finetop.core.features.chat.transcript import Prompt
     from finetop.core.models import devices, load
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.protocol.messages.chat import ChatSettings
 
     devices.import_libraries("transformers.models.llama.modeling_llama")
 

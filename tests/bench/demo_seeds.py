@@ -16,7 +16,7 @@ from typing import Any
 
 import bench
 
-from finetop.core.commands.demo import EXPECTED
+from finetop.core.features.demo.commands.demo import EXPECTED
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime import job_process
 from finetop.core.runtime.event_log import EventLog

@@ -71,8 +71,8 @@ def main() -> None:
     args = bench.options(__doc__, layers=16, page=Path)
     import multiprocessing
 
+    from finetop.core.features.export import export
     from finetop.core.models import devices
-    from finetop.core.models.export import export
     from finetop.core.recipe.load import recipe_from_mapping
 
     with tempfile.TemporaryDirectory() as place:

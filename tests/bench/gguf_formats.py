@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bench
 
-from finetop.core.models.gguf import convert, token_proof, writer
+from finetop.core.features.export.gguf_writer import convert, token_proof, writer
 from finetop.core.models.llama_cpp.quants import quants_of
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.wording.units import size_word

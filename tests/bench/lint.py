@@ -28,7 +28,7 @@ import bench
 import msgspec
 import psutil
 
-from finetop.core.lint.report import Given, LintMessage, LintRequest
+from finetop.core.features.lint.report import Given, LintMessage, LintRequest
 
 NEW = 100_000_000  # bytes of a large file that are new; then they repeat
 SETS = ("medquad", "gsm8k_sft", "json_mode", "tatqa", "pubmedqa_sft", "c4_demo")
@@ -74,7 +74,7 @@ def repeat(path: Path, size: int) -> None:
 def measure(request: LintRequest, home: Path) -> None:
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "finetop.core.lint", str(home)],
+        [sys.executable, "-m", "finetop.core.features.lint", str(home)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

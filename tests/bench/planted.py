@@ -36,8 +36,8 @@ import edits
 from defects import KINDS, Bed, Planted
 
 from finetop.core.data.files import read_rows
-from finetop.core.lint import lint
-from finetop.core.lint.report import LintRequest
+from finetop.core.features.lint import lint
+from finetop.core.features.lint.report import LintRequest
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 

@@ -23,16 +23,16 @@ from pathlib import Path
 import bench
 import msgspec
 
-from finetop.core import select
-from finetop.core.client import selection_curve
 from finetop.core.client.connection import Client
-from finetop.core.commands.sweep import print_curves
+from finetop.core.features.select import curve
+from finetop.core.features.select.request import Ask, Doing, Selected, select as asked
+from finetop.core.features.sweeps import selection_curve
+from finetop.core.features.sweeps.commands.sweep import print_curves
+from finetop.core.protocol import tags
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.runtime.home import Home, prepare
-from finetop.core.select import _curve as curve
-from finetop.core.select._request import Ask, Doing, Selected, select as asked
 
 DATA = Path(os.environ.get("FINETOP_TEST_DATA", "../shared/data")) / "kb_contoso"
 SWEEP = "corrupted"
@@ -81,7 +81,7 @@ def queue(base: Loaded, home: Home, seeds: int, recipe: str) -> None:
     """Select the rows of every point, and queue the runs."""
     half, less = curve.Amount(share=0.5), (curve.Amount(share=0.125), curve.Amount(share=0.25))
     wanted = curve.wanted_of(curve.selectors_of("all"), [half], seeds)
-    wanted += curve.wanted_of([select.CONTROL], less, seeds)
+    wanted += curve.wanted_of([tags.CONTROL], less, seeds)
     ask = Ask(msgspec.to_builtins(base.recipe.data.train[0]), wanted, msgspec.to_builtins(base.recipe.model))
     selections = []
     for message in asked(ask, home):

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from finetop.core import approaches, plugins, remedies, select
+from finetop.core import plugins
 from finetop.core.data import files, formats
-from finetop.core.lint import findings
+from finetop.core.features.approaches import approaches
+from finetop.core.features.lint import findings
+from finetop.core.features.remedies import remedies
+from finetop.core.features.select import selectors as select
 from finetop.core.train import alarms, methods, objectives, protections, rewards
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from finetop.core.report.svg import escape
+from finetop.core.features.report.svg import escape
 from finetop.core.text import SHOWN_BYTES, SafeWriter, clean, clean_line, json_safe, spreadsheet_cell
 
 JOINED = "👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3 \u0645\u06cc\u200c\u062e"  # by characters that hide nothing here

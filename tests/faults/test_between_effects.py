@@ -23,12 +23,13 @@ from rig import RECIPE
 from still import make_checkpoint, still
 
 from finetop.core.errors import StoreTrouble
+from finetop.core.features.export.messages import Export
+from finetop.core.features.remedies.messages import Remedy
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events, runs as data, wire
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.protocol.messages.remedies import Remedy
-from finetop.core.protocol.messages.submit import Export, Import, Resume, Stage, Submit, SubmitChain
+from finetop.core.protocol.messages.submit import Import, Resume, Stage, Submit, SubmitChain
 from finetop.core.protocol.messages.trash import Clean, EmptyTrash, Remove, Restore
 from finetop.core.protocol.request import Ask
 from finetop.core.recipe.load import resolve_text

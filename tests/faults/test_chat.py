@@ -8,11 +8,10 @@ from chats import endpoint, open_chat
 from fake_nvml import Cards
 from waiting import wait_until
 
-from finetop.core.chat import transcript as files
 from finetop.core.commands.main import main
+from finetop.core.features.chat import messages, transcript as files
+from finetop.core.features.chat.messages import ChatSide
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.messages import chat as messages
-from finetop.core.protocol.messages.chat import ChatSide
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun
 
@@ -121,7 +120,7 @@ def test_a_chat_makes_room_for_a_run_that_needs_its_gpu(cold_rig, tmp_path, tiny
 
 def test_a_chat_that_nobody_reads_ends(rig, monkeypatch, survived):
     """In this process, with a shorter patience: the job's own."""
-    from finetop.core.chat import job as chat_job
+    from finetop.core.features.chat import job as chat_job
     from finetop.core.recipe.job import Job
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.job_folder import read_spec

@@ -7,7 +7,7 @@ from typing import Any
 from tui_fakes import NOW, FakeSupervisor, make_row
 
 from finetop.core.errors import NotFound
-from finetop.core.protocol.messages.approaches import (
+from finetop.core.features.approaches.messages import (
     Advice,
     Approaches,
     ApproachesAnswer,

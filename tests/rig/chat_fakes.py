@@ -10,7 +10,7 @@ import msgspec
 from tui_fakes import NOW, FakeSupervisor, mixed_rows
 
 from finetop.core.errors import NoSupervisor, Refused
-from finetop.core.protocol.messages.chat import (
+from finetop.core.features.chat.messages import (
     AskChat,
     ChatLine,
     ChatOpened,

@@ -7,8 +7,8 @@ from typing import Any
 
 from waiting import TORCH_LIMIT_S, wait_until
 
-from finetop.core.protocol.messages import chat as messages
-from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
+from finetop.core.features.chat import messages
+from finetop.core.features.chat.messages import ChatLine, ChatSettings, ChatSide
 
 
 def endpoint(url: str, label: str = "far", **more: Any) -> ChatSide:

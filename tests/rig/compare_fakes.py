@@ -9,8 +9,8 @@ from run_fakes import FakeRun, make_detail, make_source
 from tui_fakes import NOW, make_check
 
 from finetop.core.errors import NotFound
+from finetop.core.features.data_versions.messages import DataDiffer, DataDifferAnswer, SourcePair
 from finetop.core.protocol.data_diff import Difference, Example
-from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer, SourcePair
 from finetop.core.protocol.messages.runs import Curves, GetRun
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Finished

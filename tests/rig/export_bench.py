@@ -7,8 +7,8 @@ import json
 import torch
 from method_bench import disturb
 
+from finetop.core.features.export import export
 from finetop.core.models import checkpoint, load, resolve
-from finetop.core.models.export import export
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import methods
 from finetop.core.train.methods import _start

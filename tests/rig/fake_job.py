@@ -282,8 +282,7 @@ def export(log: event_log.EventLog, refused: list[str], args: dict[str, Any]) ->
     sys.path.append(str(Path(__file__).parent))  # python -P leaves it out
     from exported_files import LOST, exported
 
-    from finetop.core.models.export import gguf_log
-    from finetop.core.wording import exports
+    from finetop.core.features.export import gguf_log, wording as exports
 
     place = {"step": args["step"], "folder": args["to"]}
     files = [

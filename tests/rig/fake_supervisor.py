@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from finetop.core.features.chat import supervision as chats
 from finetop.core.runtime import gpus, ranks, torch_fits
 from finetop.core.runtime.crash_points import SWITCH
 from finetop.core.supervisor import __main__ as program, tick, warm_process
 from finetop.core.supervisor.gpus import job_needs, monitor, pool
 from finetop.core.supervisor.launchers import local, slurm, slurm_batch, slurm_commands, slurm_queue
-from finetop.core.supervisor.queue import chats
 
 LIMIT_S = 60.0
 FAKE_JOB = str(Path(__file__).with_name("fake_job.py"))

@@ -8,9 +8,9 @@ from typing import Any
 
 import gguf_models
 
-from finetop.core.models.gguf import convert, reference, token_proof, writer
-from finetop.core.models.gguf.reference import Reference
-from finetop.core.models.gguf.writer import Source
+from finetop.core.features.export.gguf_writer import convert, reference, token_proof, writer
+from finetop.core.features.export.gguf_writer.reference import Reference
+from finetop.core.features.export.gguf_writer.writer import Source
 from finetop.core.models.llama_cpp.model import Process
 
 TEXT = 1500  # characters: a window, and the beginning of another

@@ -560,7 +560,7 @@ def machine() -> dict[str, Any]:
     """Return the hardware and packages: why there is no GPU, or which; what is missing, and what is left out for it."""
     import card
 
-    from finetop.core.commands.doctor_checks import gpus as gpu_facts
+    from finetop.core.features.doctor.checks import gpus as gpu_facts
     from finetop.core.runtime import gpus, torch_fits
 
     seen = gpus.read_once()
@@ -602,7 +602,7 @@ def packages() -> list[str]:
     """Return the installed versions; those that finetop was not tested with separately."""
     import tomllib
 
-    from finetop.core.commands.doctor_checks.machine import fits
+    from finetop.core.features.doctor.checks.machine import fits
 
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
     there, odd = [f"Python {sys.version.split()[0]}"], []

@@ -8,8 +8,8 @@ from typing import Any
 
 from tiny_run import write_rows
 
-from finetop.core.lint import lint as linting
-from finetop.core.lint.report import Finding, Given, LintRequest, Report
+from finetop.core.features.lint import lint as linting
+from finetop.core.features.lint.report import Finding, Given, LintRequest, Report
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from tui_fakes import NOW, FakeSupervisor, mixed_rows
 
-from finetop.core.protocol.messages.remedies import (
+from finetop.core.features.export.messages import Export, ExportAnswer
+from finetop.core.features.remedies.messages import (
     Remedies,
     RemediesAnswer,
     Remedy,
@@ -15,7 +16,6 @@ from finetop.core.protocol.messages.remedies import (
     RetrainingRow,
 )
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.messages.submit import Export, ExportAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Finished, RemedyRow, Running, SideJob, State, TaskBrief, Tried
 

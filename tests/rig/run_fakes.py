@@ -13,12 +13,12 @@ import msgspec
 from tui_fakes import NOW, make_app, make_check, make_row, resolved
 
 from finetop.core.errors import FinetopError, NotFound
+from finetop.core.features.data_versions.messages import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol import wire
 from finetop.core.protocol.check_result import brief
 from finetop.core.protocol.data_diff import Difference, Now, SourceRow
 from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer
-from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer

@@ -7,15 +7,18 @@ from typing import Any
 
 from still import Still, answered, verdict
 
+from finetop.core.features.remedies import requests as remedies
+from finetop.core.features.remedies.messages import Remedies, Remedy
+from finetop.core.features.triage import requests as triage
+from finetop.core.features.triage.messages import SetStanding
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.queue import Hold
-from finetop.core.protocol.messages.remedies import Remedies, Remedy
-from finetop.core.protocol.messages.triage import SetStanding, Standing
+from finetop.core.protocol.standing import Standing
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction, update
 from finetop.core.supervisor.queue import checks
-from finetop.core.supervisor.requests import queue, remedies, triage
+from finetop.core.supervisor.requests import queue
 
 SAVED = (10, 20)
 NOW = 1_790_000_000.0

@@ -9,21 +9,13 @@ from msgspec.structs import replace
 from triage_store import add_run, take_in, told_of
 from tui_fakes import FakeSupervisor
 
+from finetop.core.features.triage import flipped_items_sql as flipped_items, requests as triage, sql as stored
+from finetop.core.features.triage.messages import LookAtCell, LostItems, SetStanding, TriageRun
+from finetop.core.protocol.messages.bisect import Earlier, EarlierAnswer, LookEarlier, LookEarlierAnswer
 from finetop.core.protocol.messages.session import ChangesAnswer
-from finetop.core.protocol.messages.triage import (
-    Earlier,
-    EarlierAnswer,
-    LookAtCell,
-    LookEarlier,
-    LookEarlierAnswer,
-    LostItems,
-    SetStanding,
-    TriageRun,
-)
 from finetop.core.protocol.request import Ask
-from finetop.core.store import flipped_items, triage as stored, triage_states
+from finetop.core.store import triage_states
 from finetop.core.store.database import open_store
-from finetop.core.supervisor.requests import triage
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finetop.core.report import Chart, Table
+    from finetop.core.features.report.page import Chart, Table
 
 
 @dataclass(frozen=True, slots=True)

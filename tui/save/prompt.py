@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.errors import BadInput
-from finetop.core.report import Block, Chart, Table
-from finetop.core.report.formats.markdown import block_text
-from finetop.core.report.svg import standalone
+from finetop.core.features.report.formats.markdown import block_text
+from finetop.core.features.report.page import Block, Chart, Table
+from finetop.core.features.report.svg import standalone
 from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.text import clean_line, listed, spreadsheet_cell
 from finetop.tui.app_interface import Host, host_of, show_refusals
@@ -97,7 +97,7 @@ def endings(shown: Sheet) -> tuple[str, ...]:
 def written(shown: Sheet, ending: str, screen: str) -> bytes:
     """Return the file's bytes. `screen` is the picture of the screen, used if there is no chart."""
     if ending == ".png":
-        from finetop.core.report.png import png  # pillow takes 20 ms to import
+        from finetop.core.features.report.png import png  # pillow takes 20 ms to import
 
         return png(shown.charts, shown.tables)
     return _text(shown, ending, screen).encode("utf-8", "replace")

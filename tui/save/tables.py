@@ -6,21 +6,22 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from finetop.core.client import compare_runs, seed_groups
-from finetop.core.client.seed_groups import Setting
+from finetop.core.features.approaches import wording as words
+from finetop.core.features.approaches.messages import ApproachesAnswer
+from finetop.core.features.compare import compare_runs
+from finetop.core.features.remedies.messages import RemediesAnswer
+from finetop.core.features.report.page import Block, Chart, Table
+from finetop.core.features.report.sections.check import tasks
+from finetop.core.features.report.sections.training import checkpoints, line_of, samples
+from finetop.core.features.sweeps import seed_groups
+from finetop.core.features.sweeps.seed_groups import Setting
+from finetop.core.features.triage.messages import TriageRow
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import CheckResult
-from finetop.core.protocol.messages.approaches import ApproachesAnswer
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
-from finetop.core.protocol.messages.remedies import RemediesAnswer
 from finetop.core.protocol.messages.runs import Curve
-from finetop.core.protocol.messages.triage import TriageRow
 from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
 from finetop.core.recipe.dotted import flat_texts
-from finetop.core.report import Block, Chart, Table
-from finetop.core.report.sections.check import tasks
-from finetop.core.report.sections.training import checkpoints, line_of, samples
-from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
 from finetop.tui.screens.chat.state import ChatState

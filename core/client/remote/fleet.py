@@ -12,25 +12,23 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from finetop.core import plugins
 from finetop.core.client.remote import merge_runs
 from finetop.core.client.remote.merge_runs import numbered, placed, placed_detail, there, unplaced
-from finetop.core.client.remote.merge_triage import merged_table, placed_row
 from finetop.core.errors import BadInput, NoSupervisor
 from finetop.core.protocol.filter_match import holds
-from finetop.core.protocol.messages import approaches, runs, submit, triage
-from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
+from finetop.core.protocol.messages import runs, submit
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.queue import Move
 from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer, Sweeps, SweepsAnswer
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed
-from finetop.core.protocol.messages.triage import Triage, TriageAnswer
 from finetop.core.protocol.request import Answer, Ask, Request
 from finetop.core.protocol.run_filter import parse, read_sort
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups
 
 CHUNK = 100  # rows per request to one machine
-SUBMITS = (submit.Submit, submit.SubmitChain, submit.SubmitSweep, approaches.SubmitApproaches, submit.Import)
+SUBMITS = (submit.Submit, submit.SubmitChain, submit.SubmitSweep, submit.Import)
 List = tuple[str, str]  # filter, sort
 Begin = tuple[int, ...]  # how many rows of each machine come before a place in the merged list
 
@@ -51,8 +49,8 @@ class Fleet:
     """
 
     def __init__(self, askers: Mapping[str, Asker]) -> None:
-        self._askers = askers
-        self._labels = list(askers)
+        self.askers = askers
+        self.labels = list(askers)
         self._seen: dict[str, dict[int, RunRow]] = {label: {} for label in askers}
         self._places: dict[str, tuple[List, dict[int, int]]] = {}  # each run's place in the newest list
         self._counts: dict[str, RunsAnswer] = {}
@@ -67,125 +65,92 @@ class Fleet:
     async def _ask(self, ask: Ask) -> Any:
         if isinstance(ask, Runs):
             return await self._runs(ask)
-        if isinstance(ask, Triage):
-            return await self._triage(ask)
+        if (whole := plugins.entries("fleet", "ASKS").get(type(ask))) is not None:
+            return await whole(self, ask)
         if isinstance(ask, SUBMITS):
-            label, name = self._split(ask.name)
-            return self._named(label, await self._askers[label].ask(replace(ask, name=name)))
+            return await self.submit(ask)
         if isinstance(ask, Remove):
             return await self._remove(ask)
         if isinstance(ask, Sweeps):
             return await self._sweeps(ask)
-        if isinstance(ask, Approaches):
-            return await self._approaches(ask)
         about = getattr(ask, "run", None)
         if not isinstance(about, str):
-            raise BadInput(f"on which machine? Name one: {', '.join(self._labels)}.")
-        label, run = self._split(about)
-        if isinstance(ask, triage.SetStanding) and ask.standing.fixed_by:
-            standing = replace(ask.standing, fixed_by=self._fix(ask.standing.fixed_by, label))
-            ask = replace(ask, standing=standing)
+            raise BadInput(f"on which machine? Name one: {', '.join(self.labels)}.")
+        label, run = self.split(about)
+        if (placed_there := plugins.entries("fleet", "SENT").get(type(ask))) is not None:
+            ask = placed_there(self, label, ask)
         if isinstance(ask, Move) and ask.other:
-            ask = replace(ask, other=self._split(ask.other)[1])
-        return self._named(label, await self._askers[label].ask(replace(ask, run=run)))
+            ask = replace(ask, other=self.split(ask.other)[1])
+        return self._named(label, await self.askers[label].ask(replace(ask, run=run)))
+
+    async def submit(self, ask: Any) -> Any:
+        """Send what makes runs to the machine that its name begins with."""
+        label, name = self.split(ask.name)
+        return self._named(label, await self.askers[label].ask(replace(ask, name=name)))
 
     async def _remove(self, ask: Remove) -> RemoveAnswer:
         """Move runs of several machines to the trash, or list what would be moved, each on its own machine."""
         runs_by_label: dict[str, list[str]] = {}
         for name in ask.runs:
-            label, own = self._split(name)
+            label, own = self.split(name)
             runs_by_label.setdefault(label, []).append(own)
         removed: list[Removed] = []
         for label, own_runs in runs_by_label.items():
-            answer: RemoveAnswer = await self._askers[label].ask(replace(ask, runs=own_runs))
+            answer: RemoveAnswer = await self.askers[label].ask(replace(ask, runs=own_runs))
             for run in answer.runs:
-                number = numbered(run.run_id, self._labels, label)
+                number = numbered(run.run_id, self.labels, label)
                 removed.append(replace(run, run_id=number, name=f"{label}:{run.name}"))
         return RemoveAnswer(removed)
 
     async def _sweeps(self, ask: Sweeps) -> SweepsAnswer:
         """Return a sweep of one machine, or the names of all sweeps on the machines that answer."""
         if ask.sweep:
-            label, name = self._split(ask.sweep)
-            answer: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
-            swept = [replace(run, row=placed(run.row, self._labels, label)) for run in answer.runs]
+            label, name = self.split(ask.sweep)
+            answer: SweepsAnswer = await self.askers[label].ask(Sweeps(name))
+            swept = [replace(run, row=placed(run.row, self.labels, label)) for run in answer.runs]
             return replace(answer, runs=swept, sweeps=_sweeps_of(label, answer))
-        answers = await self._answers(ask)
+        answers = await self.answers(ask)
         return SweepsAnswer([sweep for answer in answers for sweep in _sweeps_of(*answer)], [], [])
 
-    async def _approaches(self, ask: Approaches) -> ApproachesAnswer:
-        """Return a comparison of one machine, or the names of all comparisons on the machines that answer."""
-        if ask.comparison:
-            label, name = self._split(ask.comparison)
-            return _placed_approaches(label, await self._askers[label].ask(Approaches(name)))
-        answers = await self._answers(ask)
-        briefs = [brief for answer in answers for brief in _placed_approaches(*answer).comparisons]
-        return ApproachesAnswer(sorted(briefs, key=lambda brief: -brief.created))
-
-    async def _answers(self, ask: Request[Answer]) -> list[tuple[str, Answer]]:
+    async def answers(self, ask: Request[Answer]) -> list[tuple[str, Answer]]:
         """Ask every machine in turn; one that is out of reach is left out."""
         answers = []
-        for label, asker in self._askers.items():
+        for label, asker in self.askers.items():
             with suppress(NoSupervisor):
                 answers.append((label, await asker.ask(ask)))
         return answers
 
     def close(self) -> None:
-        for asker in self._askers.values():
+        for asker in self.askers.values():
             asker.close()
 
-    def _split(self, run: str) -> tuple[str, str]:
-        place = there(run, self._labels)
+    def split(self, run: str) -> tuple[str, str]:
+        """Return the machine of HOST:RUN, and the run's name there. Raises BadInput."""
+        place = there(run, self.labels)
         if place is None:
-            raise BadInput(f"{run}: on which machine?", hint=f"Write {self._labels[0]}:{run}.")
+            raise BadInput(f"{run}: on which machine?", hint=f"Write {self.labels[0]}:{run}.")
         return place
-
-    def _fix(self, run: str, label: str) -> str:
-        """Return the name, on its machine, of the run that fixes another run of that machine. Raises BadInput."""
-        place = there(run, self._labels)
-        if place is not None and place[0] != label:
-            raise BadInput(f"{run} is not on {label}: a fix is a run on the same machine.")
-        return run if place is None else place[1]
 
     def _named(self, label: str, answer: Any) -> Any:
         """Prefix an answer's names with its machine."""
+        if (own := plugins.entries("fleet", "NAMED").get(type(answer))) is not None:
+            return own(self, label, answer)
         match answer:
             case submit.SubmitAnswer() | submit.ImportAnswer():
                 return replace(answer, name=f"{label}:{answer.name}")
-            case approaches.SubmitApproachesAnswer():
-                return replace(answer, comparison=f"{label}:{answer.comparison}")
             case submit.SubmitChainAnswer() | submit.SubmitSweepAnswer():
                 return replace(answer, runs=[self._named(label, run) for run in answer.runs])
             case runs.EventsAnswer():
-                return replace(answer, row=placed(answer.row, self._labels, label))
+                return replace(answer, row=placed(answer.row, self.labels, label))
             case Done():
                 return Done(f"{label}: {answer.message}")
-            case triage.TriageRunAnswer():
-                return replace(answer, row=placed_row(answer.row, self._labels, label))
-            case triage.ItemAnswer():
-                return replace(answer, also=[f"{label}:{run}" for run in answer.also])
             case RunDetail():
-                detail = placed_detail(answer, self._labels, label)
+                detail = placed_detail(answer, self.labels, label)
                 self._seen[label][detail.row.id] = detail.row
                 return detail
             case _ if isinstance(getattr(answer, "run", None), str):
                 return replace(answer, run=f"{label}:{answer.run}")
         return answer
-
-    async def _triage(self, ask: Triage) -> TriageAnswer:
-        """Merge the machines' triage tables; a machine that is out of reach is left out."""
-        widened = replace(ask, offset=0, limit=ask.offset + ask.limit)
-        asked = [self._askers[label].ask(widened) for label in self._labels]
-        replies = await asyncio.gather(*asked, return_exceptions=True)
-        answers: dict[str, TriageAnswer] = {}
-        for label, answer in zip(self._labels, replies, strict=True):
-            if isinstance(answer, TriageAnswer):
-                answers[label] = answer
-            elif isinstance(answer, BaseException) and not isinstance(answer, NoSupervisor):
-                raise answer
-        if not answers:
-            raise NoSupervisor("no machine answers.")
-        return merged_table(answers, self._labels, ask.offset, ask.limit)
 
     # --- one list ---------------------------------------------------------------------------------------
 
@@ -194,10 +159,10 @@ class Fleet:
         line = parse(ask.filter)
         sort, kind = line.sort or read_sort(ask.sort), (ask.filter, ask.sort)
         if ask.offset == 0 or kind not in self._begins:
-            self._begins[kind] = {0: (0,) * len(self._labels)}
+            self._begins[kind] = {0: (0,) * len(self.labels)}
         begins = self._begins[kind]
         at = max(place for place in begins if place <= ask.offset)
-        labelled = zip(self._labels, begins[at], strict=True)
+        labelled = zip(self.labels, begins[at], strict=True)
         sources = [_Source(self, label, ask, begin) for label, begin in labelled]
         await asyncio.gather(*(source.more() for source in sources))
         refused = [source.refusal for source in sources if source.refusal is not None]
@@ -215,7 +180,7 @@ class Fleet:
             at += 1
             if at % CHUNK == 0:
                 begins[at] = tuple(source.taken for source in sources)
-        by_label = {label: self._counts[label] for label in self._labels if label in self._counts}
+        by_label = {label: self._counts[label] for label in self.labels if label in self._counts}
         stopped = [f"{label}: {count.stopped}" for label, count in by_label.items() if count.stopped]
         counts = by_label.values()
         return RunsAnswer(
@@ -233,7 +198,7 @@ class Fleet:
 
     def _groups_of(self, kind: List, rows: Sequence[RunRow]) -> list[Group]:
         """Return the groups of rows, as far as a machine has sent them on this page or an earlier one."""
-        sent = [self._groups[label] for label in self._labels if label in self._groups]
+        sent = [self._groups[label] for label in self.labels if label in self._groups]
         known = [list(by_word.values()) for sent_kind, by_word in sent if sent_kind == kind]
         groups = {group.word: group for group in run_groups.merged(known)}
         return [groups[word] for word in dict.fromkeys(row.group for row in rows) if word in groups]
@@ -241,10 +206,10 @@ class Fleet:
     async def page(self, label: str, ask: Runs) -> RunsAnswer | None:
         """Request a page of one machine's list; None if it is out of reach. Raises BadInput."""
         try:
-            answer: RunsAnswer = await self._askers[label].ask(merge_runs.at(ask, label))
+            answer: RunsAnswer = await self.askers[label].ask(merge_runs.at(ask, label))
         except NoSupervisor:
             return None
-        rows = [placed(row, self._labels, label) for row in answer.rows]
+        rows = [placed(row, self.labels, label) for row in answer.rows]
         self._counts[label] = replace(answer, rows=[])
         self._seen[label].update({row.id: row for row in rows})
         kind = (ask.filter, ask.sort)
@@ -259,7 +224,7 @@ class Fleet:
     def page_seen(self, label: str, ask: Runs) -> tuple[list[RunRow], int]:
         """Return a page of what was last seen of a machine out of reach: rows, and how many match."""
         line, now = parse(merge_runs.at(ask, label).filter), time.time()
-        rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
+        rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self.labels), now)]
         rows = merge_runs.merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
         kind, places = self._places.get(label, (None, {}))
         if kind == (ask.filter, ask.sort):  # in its machine's own order
@@ -305,18 +270,6 @@ class _Source:
 def _sweeps_of(label: str, answer: SweepsAnswer) -> list[runs.SweepBrief]:
     """Prefix the names of a machine's sweeps: lab:tone."""
     return [replace(brief, name=f"{label}:{brief.name}") for brief in answer.sweeps]
-
-
-def _placed_approaches(label: str, answer: ApproachesAnswer) -> ApproachesAnswer:
-    """Prefix the names of a machine's comparisons and their runs: lab:tone."""
-
-    def named(brief: Any) -> Any:
-        return replace(brief, name=f"{label}:{brief.name}")
-
-    comparisons = [named(brief) for brief in answer.comparisons]
-    rows = [replace(row, runs=[named(run) for run in row.runs]) for row in answer.rows]
-    name = f"{label}:{answer.name}" if answer.name else ""
-    return replace(answer, comparisons=comparisons, name=name, rows=rows)
 
 
 def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:

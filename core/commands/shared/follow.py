@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from typing import Any, Protocol, TextIO
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import queued_words
@@ -20,6 +20,16 @@ from finetop.core.wording.endings import state_word
 from finetop.core.wording.queue import waits
 
 LINK_PACE_S = 1.0  # between two requests over a link: each costs some 300 bytes, whatever it holds
+
+
+class QueuedJob(Protocol):
+    """The answer to a request that queued a job of a run."""
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def job_id(self) -> int | None: ...
 
 
 def new_events(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswer]:
@@ -172,3 +182,38 @@ def phase_line(row: data.RunRow) -> str:
     if isinstance(row.checking, data.Running):
         return f"check: {row.checking.phase}"
     return state_word(state)
+
+
+def until_done(home: Home, queued: QueuedJob, *, quiet: bool) -> data.JobRow:
+    """Wait for the end of a job, of its last try if it is tried again, printing its phases. Returns the job."""
+    shown, revision, job_id = "", 0, queued.job_id
+    with Client(home) as client:
+        while True:
+            jobs = client.ask(GetRun(queued.run)).jobs
+            job: data.JobRow = next(job_row for job_row in jobs if job_row.id == job_id)
+            if (again := next_try(job, jobs)) is not None:
+                if not quiet:
+                    print(f"{getattr(job.state, 'cause', 'it failed')}; it is tried again", flush=True)
+                job_id, shown = again.id, ""
+                continue
+            if not job.is_under_way:
+                return job
+            phase = job.state.phase if isinstance(job.state, data.Running) else "queued"
+            if phase != shown and not quiet:
+                print(phase, flush=True)
+                shown = phase
+            revision = client.ask(Changes(revision, 10.0)).revision
+
+
+def next_try(job: data.JobRow, jobs: Sequence[data.JobRow]) -> data.JobRow | None:
+    """Return the job that tries a failed one again, which was queued with its end; None if there is none."""
+
+    def wanted(args: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in args.items() if key != "retry"}
+
+    if not isinstance(job.state, data.Failed | data.Lost):
+        return None
+    later = (
+        other for other in jobs if other.id > job.id and other.verb == job.verb and "retry" in other.args
+    )
+    return next((other for other in later if wanted(other.args) == wanted(job.args)), None)

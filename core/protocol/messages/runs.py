@@ -60,7 +60,7 @@ class SweepsAnswer(msgspec.Struct, frozen=True):
     runs: list[SweptRun]
     keys: list[
         str
-    ]  # what differs among the runs, seed aside; of selected rows: see client/selection_curve.py
+    ]  # what differs among the runs, seed aside; of selected rows: see features/sweeps/selection_curve.py
 
 
 class Sweeps(Question[SweepsAnswer], tag="sweeps", frozen=True):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core import errors
+from finetop.core import errors, plugins
 from finetop.core.errors import FinetopError
 from finetop.core.models.imports.inspect import Trained
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import job_folder
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.store import approaches, checks, claims, jobs, notices, queue_order, runs
+from finetop.core.store import checks, claims, jobs, notices, queue_order, runs
 from finetop.core.store.database import one_value, transaction
 from finetop.core.supervisor.endings import bisect
 from finetop.core.supervisor.launchers import resume_point
@@ -230,7 +230,7 @@ def _why_not(state: data.Failed | data.Lost) -> str:
 def _queue_requested(connection: Connection, job: Job) -> None:
     """Queue what a finished run asks for, in the same transaction so that it can't get lost.
 
-    That is the check of its recipe, and its target measurement if it is one of several approaches.
+    That is the check of its recipe, and what features want of it (their endings.py).
     """
     if job.verb == "approach" or job.verb in data.OF_OTHERS:
         return  # a command left no model; an approach measured itself and changed no weights
@@ -238,17 +238,8 @@ def _queue_requested(connection: Connection, job: Job) -> None:
         step, path = checks.newest_checkpoint(connection, job.run_id, None)
         args = {"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args}
         jobs.add_job(connection, run_id=job.run_id, verb="check", args=args)
-    queue_measurement(connection, job.run_id)
-
-
-def queue_measurement(connection: Connection, run_id: int) -> None:
-    """Queue the measurement of a run's checkpoint behind its check; nothing for a run in no comparison."""
-    args = approaches.job_args(connection, run_id)
-    if args is None:
-        return
-    step, path = checks.newest_checkpoint(connection, run_id, None)
-    args = {**args, "step": step, "checkpoint": path}
-    jobs.add_job(connection, run_id=run_id, verb="measure", args=args)
+    for door in plugins.doors("endings"):
+        door.after_run(connection, job.run_id)
 
 
 @dataclass(frozen=True)

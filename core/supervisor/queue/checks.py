@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,9 +15,9 @@ from finetop.core.check.checked_weights import WEIGHTS_NOW, compared
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import accepts
 from finetop.core.protocol.messages.checks import Check, CheckAnswer
-from finetop.core.protocol.runs import Now, RemedyRow
+from finetop.core.protocol.runs import Now
 from finetop.core.recipe.schema import General
-from finetop.core.store import checks as store, claims, jobs, remedies, runs
+from finetop.core.store import checks as store, claims, jobs, runs
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import clean_line
@@ -112,25 +112,6 @@ async def outdated_base(supervisor: Supervisor, run_id: int) -> str:
         partial(checked_weights.weights_now, result, None, recipe, supervisor.home, hashes=True)
     )
     return verdicts.outdated(runs.row(connection, run_id).name, now, of_base=True)
-
-
-async def remedies_now(
-    supervisor: Supervisor, run_id: int, rows: Mapping[str, RemedyRow], *, hashes: bool
-) -> dict[str, Now]:
-    """Return what became of the weights that a checkpoint's remedies were made of, by the remedy's name.
-
-    If the checkpoint itself changed, that holds for all of them: the gain that they keep is a share of its own.
-    """
-    held = [
-        {"step": row.step, "models": {name: {"weights": digest} for name, digest in row.models.items()}}
-        for row in rows.values()
-    ]
-    compared_rows = await compared_with_disk(supervisor, run_id, held, hashes=hashes)
-    states: dict[str, Now] = {
-        name: result[WEIGHTS_NOW] for name, result in zip(rows, compared_rows, strict=True)
-    }
-    own = states.get(remedies.NOW, "same")
-    return states if own == "same" else dict.fromkeys(states, own)
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:

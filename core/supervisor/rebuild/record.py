@@ -16,7 +16,7 @@ from msgspec import Meta
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.limits import Place, Whole
-from finetop.core.protocol.messages.triage import StandingState
+from finetop.core.protocol.standing import StandingState
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
 from finetop.core.runtime.files import read_own

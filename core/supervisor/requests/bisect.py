@@ -15,8 +15,8 @@ from typing import Any
 from finetop.core.check import bisect
 from finetop.core.models import checkpoint
 from finetop.core.protocol import accepts, runs as data
+from finetop.core.protocol.messages.bisect import Earlier, EarlierAnswer, LookEarlier, LookEarlierAnswer
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, LookEarlierAnswer
 from finetop.core.store import checks, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.endings import bisect as bisection

@@ -1,4 +1,6 @@
-"""Dispatches a request to the function for its type: each module here lists its own in ANSWERS."""
+"""Dispatches a request to the function for its type: each module here, and each
+feature's `requests`, lists its own in ANSWERS.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from finetop.core import plugins
 from finetop.core.protocol.messages.trash import Clean, EmptyTrash
 from finetop.core.protocol.request import Answer, Ask, Request
 from finetop.core.supervisor.io_thread import aside
@@ -21,7 +24,9 @@ from finetop.core.supervisor.state import Supervisor
 _NAMES = sorted(file.name for file in iter_modules([str(Path(__file__).parent)]))
 _MODULES = [import_module(f"{__package__}.{name}") for name in _NAMES if name != "dispatch"]
 ANSWERS: Mapping[type[Ask], Callable[[Supervisor, Any], Any]] = {
-    request: answer for module in _MODULES for request, answer in vars(module).get("ANSWERS", {}).items()
+    request: answer
+    for module in (*_MODULES, *plugins.doors("requests"))
+    for request, answer in vars(module).get("ANSWERS", {}).items()
 }
 
 

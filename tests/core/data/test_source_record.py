@@ -7,10 +7,10 @@ import pytest
 
 from finetop.core.data import source_record, sources
 from finetop.core.data.source_record import of_file, sha256_of
-from finetop.core.data.versions.current_file import state_of
+from finetop.core.features.data_versions import wording as data_versions
+from finetop.core.features.data_versions.current_file import state_of
 from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.recipe.schema import Source
-from finetop.core.wording import data_versions
 
 
 def selected(source, to, by="difficulty", rows=2):

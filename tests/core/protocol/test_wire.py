@@ -3,9 +3,11 @@
 import msgspec
 import pytest
 
+from finetop.core.features.approaches import messages as approaches
+from finetop.core.features.data_versions import messages as data_versions
 from finetop.core.protocol import wire
 from finetop.core.protocol.events import ApproachMeasured
-from finetop.core.protocol.messages import approaches, data_versions, machine, session, trash
+from finetop.core.protocol.messages import machine, session, trash
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.request import Order, Question, answer_type

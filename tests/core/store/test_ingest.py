@@ -10,9 +10,10 @@ import pytest
 import store_rows
 from store_rows import write
 
+from finetop.core.features.data_versions import sql as data_versions
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import event_log, files as runtime_files
-from finetop.core.store import data_versions, event_batch, ingest, jobs, metrics, runs
+from finetop.core.store import event_batch, ingest, jobs, metrics, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import tick
 

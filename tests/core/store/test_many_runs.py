@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core.protocol.messages.triage import Triage
+from finetop.core.features.triage import sql as triage
+from finetop.core.features.triage.messages import Triage
 from finetop.core.runtime.home import Home
-from finetop.core.store import run_list, triage
+from finetop.core.store import run_list
 from finetop.core.store.database import open_store
 
 BENCH = Path(__file__).parents[2] / "bench"

@@ -44,7 +44,11 @@ pytestmark = [
 ALL_METHODS_S = 2000.0
 REPORT_S = 1200  # of its sections; what does not come to its end until then is named as late
 REPORT = RIG.parent / "bench" / "gpu_report.py"
-GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "select/test_selectors.py")
+GPU_FILES = (
+    "test_gpu.py",
+    "features/approaches/test_measuring.py",
+    "features/select/selectors/test_selectors.py",
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,13 @@ import pytest
 from made_checks import checked
 
 from finetop.core.check import bisect
+from finetop.core.features.remedies import wording as remedies
+from finetop.core.features.report.page import Bars
+from finetop.core.features.report.sections.check import tasks
+from finetop.core.features.triage.sql import facts_of
 from finetop.core.protocol import check_result
 from finetop.core.protocol.runs import RemedyRow
-from finetop.core.report import Bars
-from finetop.core.report.sections.check import tasks
-from finetop.core.store.triage import facts_of
-from finetop.core.wording import remedies, verdicts
+from finetop.core.wording import verdicts
 
 
 def line_of(result: dict[str, Any]) -> str:

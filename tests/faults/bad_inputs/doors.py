@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from still import Still
 
-    from finetop.core.protocol.messages.chat import ChatSettings
+    from finetop.core.features.chat.messages import ChatSettings
     from finetop.core.protocol.runs import RunDetail
 
 GOOD_ROWS = {

@@ -22,8 +22,8 @@ from tui_fakes import (
     text_of,
 )
 
+from finetop.core.features.report.page import Chart, Line, Table
 from finetop.core.protocol.runs import Finished
-from finetop.core.report import Chart, Line, Table
 from finetop.tui.save import Sheet
 from finetop.tui.save.prompt import written
 from finetop.tui.terminal.clipboard import LIMIT, copying

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, ComparisonBrief, RunBrief
+from finetop.core.features.approaches import wording as words
+from finetop.core.features.approaches.messages import ApproachesAnswer, ApproachRow, ComparisonBrief, RunBrief
 from finetop.core.text import clean_line, counted
-from finetop.core.wording import approaches as words
 from finetop.tui.screens.approaches.row import letter_of
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, paragraph, spread
 from finetop.tui.theme import MARKS, StyleName

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Retained
+from finetop.core.features.approaches import wording as words
+from finetop.core.features.approaches.messages import ApproachesAnswer, ApproachRow, Retained
 from finetop.core.text import clean_line
-from finetop.core.wording import approaches as words
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width

@@ -7,8 +7,8 @@ from typing import Literal
 
 from textual.app import ComposeResult
 
-from finetop.core.client import compare_runs
-from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
+from finetop.core.features.approaches.messages import Approaches, ApproachesAnswer, ApproachRow
+from finetop.core.features.compare import compare_runs
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.save import Sheet

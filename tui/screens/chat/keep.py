@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from finetop.core.chat.keep import ENDINGS
 from finetop.core.errors import BadInput
-from finetop.core.protocol.messages.chat import KeepAnswer
+from finetop.core.features.chat.keep import ENDINGS
+from finetop.core.features.chat.messages import KeepAnswer
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import files_are_here, host_of

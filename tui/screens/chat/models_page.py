@@ -11,13 +11,13 @@ from textual import on, work
 from textual.css.query import NoMatches
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.protocol.messages.chat import ChatSide
-from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer
+from finetop.core.features.chat.messages import ChatSide
+from finetop.core.features.remedies import wording as remedies
+from finetop.core.features.remedies.messages import Remedies, RemediesAnswer
 from finetop.core.protocol.messages.runs import GetRun, Runs, RunsAnswer
 from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line, count
-from finetop.core.wording import remedies
 from finetop.tui.app_interface import files_are_here, host_of
 from finetop.tui.keys import bindings
 from finetop.tui.paths import completed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from finetop.core.features.chat import wording
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line, counted
-from finetop.core.wording import chat as wording
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.chat import prompt_entry
 from finetop.tui.screens.chat.state import LIMIT, Answer, ChatState, Side, Turn

@@ -10,9 +10,9 @@ from textual.app import ComposeResult
 from textual.css.query import NoMatches
 
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages.chat import ChatPrompt, ChatPrompts
+from finetop.core.features.chat import wording
+from finetop.core.features.chat.messages import ChatPrompt, ChatPrompts
 from finetop.core.text import clean_line, count, counted
-from finetop.core.wording import chat as wording
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.pages import TablePage

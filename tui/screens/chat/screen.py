@@ -14,7 +14,8 @@ from textual.containers import Container
 from textual.css.query import NoMatches
 
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages.chat import (
+from finetop.core.features.chat.chat_commands import NEW, QUIT, command_in, unknown
+from finetop.core.features.chat.messages import (
     AskChat,
     ChatPrompt,
     ChatSettings,
@@ -23,7 +24,6 @@ from finetop.core.protocol.messages.chat import (
     StopAnswers,
 )
 from finetop.core.protocol.runs import Queued
-from finetop.core.wording.chat_commands import NEW, QUIT, command_in, unknown
 from finetop.tui.app_interface import ChatStart, Host, host_of
 from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.save import Sheet

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError, NoSupervisor, Refused
-from finetop.core.protocol.messages.chat import (
+from finetop.core.features.chat.messages import (
     WAIT_S,
     AskChat,
     ChatOpened,

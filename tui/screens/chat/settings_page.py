@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 from textual import on
 
-from finetop.core.protocol.messages.chat import ChatSettings
+from finetop.core.features.chat.messages import ChatSettings
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, moves

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from finetop.core.protocol.messages.chat import (
+from finetop.core.features.chat.messages import (
     AskChat,
     ChatLine,
     ChatPrompt,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetop.core.client import compare_runs
-from finetop.core.client.compare_runs import Trade
+from finetop.core.features.compare import compare_runs
+from finetop.core.features.compare.compare_runs import Trade
+from finetop.core.features.data_versions import wording as data_versions
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.text import clean_line, count
-from finetop.core.wording import data_versions
 from finetop.core.wording.units import metric_words, value
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.compare.state import TABS, CompareState

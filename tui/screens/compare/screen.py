@@ -8,7 +8,7 @@ from dataclasses import replace
 from textual import on
 from textual.app import ComposeResult
 
-from finetop.core.client import compare_runs
+from finetop.core.features.compare import compare_runs
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, NO_MORE, PAGES, Key, rows_of
 from finetop.tui.save import Sheet

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
+from finetop.core.features.data_versions.messages import DataDiffer, DataDifferAnswer
+from finetop.core.features.data_versions.wording import same_data
 from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAnswer, GetRun
 from finetop.core.protocol.runs import RunDetail, Running
-from finetop.core.wording.data_versions import same_data
 from finetop.core.wording.metrics import metric_keys
 from finetop.tui.app_interface import Host
 from finetop.tui.screens.run.grid import Grid

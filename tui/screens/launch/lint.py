@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.lint.report import LintMessage, LintRequest, Report
-from finetop.core.lint.report_text import report_lines
+from finetop.core.features.lint.report import LintMessage, LintRequest, Report
+from finetop.core.features.lint.report_text import report_lines
 from finetop.core.runtime.child import answer_lines
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
@@ -71,7 +71,9 @@ class DataLint:
         yield
         await asyncio.sleep(PAUSE_S)
         request = msgspec.json.encode(LintRequest(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
-        async with aclosing(answer_lines("finetop.core.lint", str(homes[0].root), asked=request)) as lines:
+        async with aclosing(
+            answer_lines("finetop.core.features.lint", str(homes[0].root), asked=request)
+        ) as lines:
             async for line in lines:
                 self.linted = updated(self.linted, msgspec.json.decode(line, type=LintMessage))
                 yield

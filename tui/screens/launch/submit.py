@@ -12,8 +12,8 @@ import msgspec
 
 from finetop.core.client.remote.recipe_files import own_paths, portable_recipe, require_there
 from finetop.core.errors import FinetopError
+from finetop.core.features.approaches.messages import SubmitApproaches
 from finetop.core.plan.result import READ_BY
-from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.core.protocol.messages.machine import Paths
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.recipe.load import Loaded
@@ -97,7 +97,7 @@ async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
 
 async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:
     """Build the request of a comparison without sending it. Raises FinetopError, also without check.target."""
-    from finetop.core.approaches._request import request
+    from finetop.core.features.approaches.request import request
 
     assert form.loaded is not None
     await require_files(host, home, form.loaded)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from finetop.core.features.remedies import wording as remedies
+from finetop.core.features.remedies.messages import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import Failed, Lost, Queued, RemedyRow, Running
 from finetop.core.text import clean_line, count, counted
-from finetop.core.wording import remedies, verdicts
+from finetop.core.wording import verdicts
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of

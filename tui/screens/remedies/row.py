@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
+from finetop.core.features.remedies import wording as remedies
+from finetop.core.features.remedies.messages import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import RemedyRow, Running
 from finetop.core.text import clean_line, count
-from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.tui.screens.remedies.state import RemediesState

@@ -8,15 +8,15 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.chat import ChatSide
-from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy, RetrainingRow
+from finetop.core.features.chat.messages import ChatSide
+from finetop.core.features.export.messages import Export
+from finetop.core.features.remedies import wording as remedies
+from finetop.core.features.remedies.messages import Remedies, RemediesAnswer, Remedy, RetrainingRow
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
-from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
-from finetop.core.wording import remedies
 from finetop.tui.app_interface import ChatStart, files_are_here, host_of, show_refusals
 from finetop.tui.keys import Key, moves, rows_of
 from finetop.tui.paths import completed

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
+from finetop.core.features.remedies import wording as remedies
+from finetop.core.features.remedies.messages import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import RemedyRow
-from finetop.core.wording import remedies
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from finetop.core.features.triage.wording import settled_by
 from finetop.core.protocol.check_result import CheckResult, TaskResult
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, long_span
-from finetop.core.wording.triage import settled_by
 from finetop.core.wording.units import decimals, metric_words
 from finetop.core.wording.verdicts import change, further_lines, interval, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.features.data_versions import wording as data_versions
+from finetop.core.features.data_versions.messages import SourceFacts
 from finetop.core.protocol.runs import RunDetail
-from finetop.core.wording import data_versions
 from finetop.tui.text import Line, labelled, wrapped
 
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from finetop.core.client import compare_runs
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.features.compare import compare_runs
+from finetop.core.features.data_versions.messages import SourceFacts
 from finetop.core.protocol.runs import DataRow, RunDetail
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.text import clean_line, count, counted

@@ -8,7 +8,7 @@ from dataclasses import replace
 from textual import on, work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.chat import ChatSide
+from finetop.core.features.chat.messages import ChatSide
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from finetop.core.features.data_versions.messages import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.messages.checks import Checks, ChecksAnswer
-from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import (
     MAKES_A_RUN,

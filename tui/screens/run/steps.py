@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.features.data_versions.messages import SourceFacts
 from finetop.core.protocol.runs import OF_OTHERS, AlarmRow, CheckpointRow, Relative, RunDetail
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock

@@ -119,7 +119,7 @@ def _to_download(host: Host) -> str:
 
 async def queue_demo(host: Host) -> str:
     """Queue the demo's built-in recipes and report it; return the first run's name."""
-    from finetop.core.commands.demo import RECIPES
+    from finetop.core.features.demo.commands.demo import RECIPES
     from finetop.core.recipe.load import check_files, load_recipe
 
     names: list[str] = []

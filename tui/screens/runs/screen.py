@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.client import compare_runs
 from finetop.core.errors import BadInput
+from finetop.core.features.compare import compare_runs
 from finetop.core.protocol.messages.notes import Tag
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages import triage
+from finetop.core.features.triage.messages import TaskFacts, TriageAnswer, TriageRun, TriageRunAnswer
+from finetop.core.protocol.messages.bisect import Earlier, EarlierAnswer, LookEarlier
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.triage import TaskFacts
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.tui.app_interface import host_of, show_refusals
@@ -26,7 +26,7 @@ async def check(
         await send(host, Check(run))
         return
     try:
-        checked: triage.TriageRunAnswer | None = await host.ask(triage.TriageRun(run))
+        checked: TriageRunAnswer | None = await host.ask(TriageRun(run))
     except FinetopError:  # not checked yet; any other cause refuses the next request too
         checked = None
     asked_step = step if checked is None or step is not None else checked.newest
@@ -68,18 +68,18 @@ async def ask_bisection(screen: AppScreen[Any], run: str) -> None:
     """Offer to find the checkpoint that lost it by bisection."""
     host = host_of(screen)
     with show_refusals(host):
-        bisection: triage.EarlierAnswer = await host.ask(triage.Earlier(run))
+        bisection: EarlierAnswer = await host.ask(Earlier(run))
         if screen.is_free and bisection.most:
             _ask_to_bisect(screen, run, bisection)
         elif screen.is_free:
             host.say(f"{clean_line(run)}: {bisection.text}")
 
 
-def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: triage.EarlierAnswer) -> None:
+def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: EarlierAnswer) -> None:
     host = host_of(screen)
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
-        return Answer(key, label, lambda: screen.run_worker(send(host, triage.LookEarlier(run, on))))
+        return Answer(key, label, lambda: screen.run_worker(send(host, LookEarlier(run, on))))
 
     about = "" if bisection.look_s is None else f", about {long_span(bisection.most * bisection.look_s)}"
     what = f" Which of {counted(bisection.unseen, 'checkpoint')} lost it?"
@@ -88,7 +88,7 @@ def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: triage.EarlierAn
     screen.bottom.ask(question, [answer("y", "find it", on=True), *single], leave="cancel")
 
 
-def ask_unchecked(screen: AppScreen[Any], table: triage.TriageAnswer) -> None:
+def ask_unchecked(screen: AppScreen[Any], table: TriageAnswer) -> None:
     """Check the finished runs that have no check; ask first if there are several."""
     host = host_of(screen)
     names = table.unchecked

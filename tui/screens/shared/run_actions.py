@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from finetop.core.features.export.messages import ExportAnswer
+from finetop.core.features.remedies.messages import RemedyAnswer
 from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, RetryAnswer, Stop
-from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import TRAINS, Failed, Lost, RunDetail, Running, RunRow

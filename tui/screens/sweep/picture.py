@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from finetop.core.client import seed_groups
-from finetop.core.client.seed_groups import Setting
+from finetop.core.features.sweeps import seed_groups
+from finetop.core.features.sweeps.seed_groups import Setting
 from finetop.core.protocol import tags
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line

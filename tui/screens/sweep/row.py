@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finetop.core.client import seed_groups, selection_curve
-from finetop.core.client.seed_groups import Setting
+from finetop.core.features.sweeps import seed_groups, selection_curve
+from finetop.core.features.sweeps.seed_groups import Setting
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow
-from finetop.core.select import CONTROL
+from finetop.core.protocol.tags import CONTROL
 from finetop.core.text import clean_line
 from finetop.tui.screens.shared.run_status import forgot
 from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_line, cut_middle, line_width

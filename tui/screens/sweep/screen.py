@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from finetop.core.client import compare_runs, seed_groups, selection_curve
-from finetop.core.client.seed_groups import Setting
+from finetop.core.features.compare import compare_runs
+from finetop.core.features.sweeps import seed_groups, selection_curve
+from finetop.core.features.sweeps.seed_groups import Setting
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.protocol.runs import Finished
 from finetop.core.text import clean_line, counted

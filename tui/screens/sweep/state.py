@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from finetop.core.client import seed_groups, selection_curve
-from finetop.core.client.seed_groups import Setting, Spread
-from finetop.core.client.selection_curve import Estimate
+from finetop.core.features.sweeps import seed_groups, selection_curve
+from finetop.core.features.sweeps.seed_groups import Setting, Spread
+from finetop.core.features.sweeps.selection_curve import Estimate
 from finetop.core.protocol import tags
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.runs import SweepsAnswer

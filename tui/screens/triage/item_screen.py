@@ -9,9 +9,9 @@ from textual import work
 from textual.app import ComposeResult
 from textual.css.query import NoMatches
 
+from finetop.core.features.chat.messages import ChatSide, lost_item
+from finetop.core.features.triage.messages import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.protocol.check_result import Flip
-from finetop.core.protocol.messages.chat import ChatSide, lost_item
-from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import ChatStart, host_of, show_refusals
 from finetop.tui.keys import NO_MORE, rows_of

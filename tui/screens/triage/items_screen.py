@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
+from finetop.core.features.triage.messages import ItemKind, TriageRow
 from finetop.core.protocol.check_result import Flip
-from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import MATCH, Key

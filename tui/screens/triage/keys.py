@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
+from finetop.core.features.triage.messages import CellAnswer, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.keys import MATCH, MATCHES, PAGES, Key, moves
 from finetop.tui.screens.shared.run_actions import CHAT, REMEDIES

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
+from finetop.core.features.export import wording as exports
+from finetop.core.features.triage.messages import CellAnswer, CurvePoint, TaskFacts, TriageRow
+from finetop.core.features.triage.wording import since_words, standing_words
 from finetop.core.protocol.check_result import Flip
-from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
 from finetop.core.text import clean_line, count, counted
-from finetop.core.wording import exports
 from finetop.core.wording.durations import long_span
-from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.units import decimals
 from finetop.core.wording.verdicts import change, change_of, interval_of, outdated
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, padded, rule, wrapped

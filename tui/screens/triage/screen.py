@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from textual import on, work
 from textual.app import ComposeResult
 
-from finetop.core.commands.shared.triage_state import own_name
-from finetop.core.protocol.messages.chat import ChatSide
-from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing, TriageRow
+from finetop.core.features.chat.messages import ChatSide
+from finetop.core.features.triage.messages import SetStanding, SetStandingAnswer, TriageRow
+from finetop.core.features.triage.triage_state import own_name
+from finetop.core.protocol.standing import Standing
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import ChatStart, host_of, show_refusals
 from finetop.tui.key_order import WAY

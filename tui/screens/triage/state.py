@@ -9,16 +9,17 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.protocol.check_result import Flip
-from finetop.core.protocol.messages import triage as messages
-from finetop.core.protocol.messages.triage import (
+from finetop.core.features.triage import messages
+from finetop.core.features.triage.messages import (
     CellAnswer,
     LostItems,
     TriageAnswer,
     TriageRow,
     TriageRunAnswer,
 )
+from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.request import Ask as AskRequest
+from finetop.core.protocol.standing import Standing
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList, Pages
 
 NAME, WHOLE, TASKS = 0, 1, 2  # cursor columns: the name, all tasks, then each task
@@ -152,7 +153,7 @@ def runs_to_compare(held: TriageList, row: TriageRow) -> list[str]:
 
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     """Return a run's fix, else the first loaded ok run of the same base, else an empty string."""
-    fixed_by = row.standings.get("", messages.Standing()).fixed_by
+    fixed_by = row.standings.get("", Standing()).fixed_by
     rows = (other for _, other in sorted(pages.rows.items()) if other.model == row.model)
     others = (other.name for other in rows if other.verdict == "ok" and other.id != row.id)
     return fixed_by or next(others, "")

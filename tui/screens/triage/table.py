@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from finetop.core.protocol.messages.triage import Standing, TaskFacts, TriageAnswer, TriageCell, TriageRow
+from finetop.core.features.triage.messages import TaskFacts, TriageAnswer, TriageCell, TriageRow
+from finetop.core.features.triage.wording import counts_line, standing_words, state_words, worst_cell
+from finetop.core.protocol.standing import Standing
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
-from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.units import decimals
 from finetop.core.wording.verdicts import change
 from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList

@@ -12,7 +12,8 @@ from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 from finetop.core.client.remote.fleet import Fleet
 from finetop.core.client.remote.merge_runs import at, bare, merged, numbered, order, placed, there
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
-from finetop.core.protocol.messages import approaches, runs
+from finetop.core.features.approaches import messages as approaches
+from finetop.core.protocol.messages import runs
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.notes import Note, Tag
 from finetop.core.protocol.messages.queue import Stop

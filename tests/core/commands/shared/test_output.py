@@ -17,35 +17,24 @@ from queue_fakes import BUSY, WAITING
 from tui_fakes import NOW, make_check, make_row
 from typed import refuses
 
-from finetop.core.client import compare_runs
-from finetop.core.commands import (
-    alarms,
-    approaches,
-    compare,
-    data,
-    demo,
-    diff,
-    gpus,
-    ls,
-    methods,
-    queue,
-    recipe,
-    remedy,
-    rm,
-    sql,
-    suites,
-    sweep,
-    trash,
-    triage,
-)
+from finetop.core.commands import alarms, gpus, ls, methods, queue, recipe, rm, sql, suites, trash
 from finetop.core.commands.main import parser_of, verbs
 from finetop.core.commands.shared.output import print_table
+from finetop.core.features.approaches.commands import approaches
+from finetop.core.features.compare import compare_runs
+from finetop.core.features.compare.commands import compare
+from finetop.core.features.data_versions.commands import data
+from finetop.core.features.data_versions.messages import DataVersion, DataVersionsAnswer
+from finetop.core.features.demo.commands import demo
+from finetop.core.features.diff.commands import diff
+from finetop.core.features.remedies.commands import remedy
+from finetop.core.features.sweeps.commands import sweep
+from finetop.core.features.triage.commands import triage
+from finetop.core.features.triage.messages import TriageAnswer, TriageCell, TriageRow
 from finetop.core.protocol.data_diff import Origin
-from finetop.core.protocol.messages.data_versions import DataVersion, DataVersionsAnswer
 from finetop.core.protocol.messages.queue import QueueAnswer
 from finetop.core.protocol.messages.runs import SqlAnswer
 from finetop.core.protocol.messages.trash import Removed, TrashAnswer, Trashed
-from finetop.core.protocol.messages.triage import TriageAnswer, TriageCell, TriageRow
 from finetop.core.protocol.run_filter import parse
 from finetop.core.protocol.runs import CheckBrief, Failed, RunDetail, RunRow
 from finetop.core.runtime.home import Home

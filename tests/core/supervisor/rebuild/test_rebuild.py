@@ -21,30 +21,24 @@ from waiting import wait_until
 
 from finetop.core.commands.main import main
 from finetop.core.errors import BadInput, EnvironmentTrouble, RecipeError, StoreTrouble
+from finetop.core.features.approaches import sql as approaches
+from finetop.core.features.approaches.messages import ApproachRun, SubmitApproaches
+from finetop.core.features.export.messages import Export
+from finetop.core.features.remedies.messages import Remedy
+from finetop.core.features.triage import requests as triage
+from finetop.core.features.triage.messages import SetStanding
 from finetop.core.protocol import events, runs as data
-from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.checks import Check, Checks
 from finetop.core.protocol.messages.queue import Hold, Kill, Prioritise, Queue, Release, Stop
-from finetop.core.protocol.messages.remedies import Remedy
 from finetop.core.protocol.messages.runs import EventsSince, GetRun, Sql
-from finetop.core.protocol.messages.submit import Export, Import, Resume, Submit
-from finetop.core.protocol.messages.triage import SetStanding, Standing
+from finetop.core.protocol.messages.submit import Import, Resume, Submit
+from finetop.core.protocol.standing import Standing
 from finetop.core.runtime.locks import take_lock
-from finetop.core.store import (
-    approaches,
-    backups,
-    jobs,
-    notes,
-    parents,
-    queue_order,
-    run_list,
-    run_records,
-    runs,
-)
+from finetop.core.store import backups, jobs, notes, parents, queue_order, run_list, run_records, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.rebuild.rebuild import add_run, rebuild, wait_for_lock, was_never_queued
-from finetop.core.supervisor.requests import resume, triage
+from finetop.core.supervisor.requests import resume
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ from triage_store import told_of
 from waiting import wait_until
 
 from finetop.core.data.weight_files import model_hash
+from finetop.core.features.triage import requests as triage
+from finetop.core.features.triage.messages import LookAtCell
+from finetop.core.protocol.messages.bisect import Earlier, LookEarlier
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.messages.triage import Earlier, LookAtCell, LookEarlier
 from finetop.core.protocol.runs import Failed, Finished, State, Stopped
 from finetop.core.store import jobs, runs
 from finetop.core.supervisor.endings import after_job
-from finetop.core.supervisor.requests import bisect, triage
+from finetop.core.supervisor.requests import bisect
 
 
 def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:

@@ -8,12 +8,13 @@ from store_rows import take_in
 from triage_store import told_of
 
 from finetop.core.errors import EnvironmentTrouble, NotFound, Refused
+from finetop.core.features.triage import sql as triage
+from finetop.core.features.triage.messages import TriageRun
 from finetop.core.protocol import events
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.triage import TriageRun
 from finetop.core.protocol.runs import Finished
 from finetop.core.runtime import parts
-from finetop.core.store import jobs, runs, triage
+from finetop.core.store import jobs, runs
 from finetop.core.supervisor.endings import after_job
 from finetop.core.supervisor.requests import checks
 

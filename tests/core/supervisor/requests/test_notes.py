@@ -3,13 +3,15 @@
 import pytest
 
 from finetop.core.errors import BadInput, NotFound
+from finetop.core.features.triage import requests as triage
+from finetop.core.features.triage.messages import SetStanding
 from finetop.core.protocol.messages.notes import Note, Tag
-from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.protocol.runs import Failed, Lost
+from finetop.core.protocol.standing import Standing
 from finetop.core.store import run_list, run_records, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.rebuild import rebuild
-from finetop.core.supervisor.requests import notes, triage
+from finetop.core.supervisor.requests import notes
 
 
 def taken_anew(quiet, *queries):

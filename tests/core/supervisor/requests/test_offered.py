@@ -8,13 +8,13 @@ from still import Still
 
 from finetop.core.commands.show import next_command
 from finetop.core.errors import FinetopError
+from finetop.core.features.remedies.messages import Remedies, Remedy
 from finetop.core.protocol.accepts import RequestName, accepts
+from finetop.core.protocol.messages.bisect import LookEarlier
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.queue import Retry
-from finetop.core.protocol.messages.remedies import Remedies, Remedy
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Resume
-from finetop.core.protocol.messages.triage import LookEarlier
 from finetop.core.protocol.runs import RunRow
 from finetop.core.store import runs
 from finetop.core.supervisor.requests import dispatch

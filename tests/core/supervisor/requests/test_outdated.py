@@ -6,14 +6,18 @@ from triage_store import told_of
 
 from finetop.core.data.weight_files import model_hash
 from finetop.core.errors import BadInput, Refused
+from finetop.core.features.chat import requests as chat
+from finetop.core.features.chat.messages import ChatSide, OpenChat
+from finetop.core.features.export.messages import Export
+from finetop.core.features.remedies import requests as remedies
+from finetop.core.features.remedies.messages import Remedies, Remedy
+from finetop.core.features.triage import requests as triage
+from finetop.core.features.triage.messages import LookAtCell, LostItems, SetStanding, TriageRun
 from finetop.core.protocol.events import RemedyTried
-from finetop.core.protocol.messages.chat import ChatSide, OpenChat
-from finetop.core.protocol.messages.remedies import Remedies, Remedy
-from finetop.core.protocol.messages.submit import Export
-from finetop.core.protocol.messages.triage import LookAtCell, LostItems, SetStanding, Standing, TriageRun
 from finetop.core.protocol.runs import Finished
+from finetop.core.protocol.standing import Standing
 from finetop.core.store import runs
-from finetop.core.supervisor.requests import chat, remedies, submit, triage
+from finetop.core.supervisor.requests import submit
 
 STEP = 20
 SAYS = (

@@ -9,7 +9,7 @@ from rank_jobs import WAYS, going_on, make_job, make_run, run_all
 from safetensors.torch import load_file
 from tiny_run import TEXT, curve, of, read_events
 
-from finetop.core.models.export import export
+from finetop.core.features.export import export
 from finetop.core.protocol import events
 from finetop.core.recipe.load import load_recipe, recipe_from_mapping
 from finetop.core.runtime.event_log import EventLog

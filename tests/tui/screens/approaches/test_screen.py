@@ -9,7 +9,7 @@ from approach_fakes import ComparingSupervisor, answer, meanwhile, measured, mea
 from msgspec.structs import replace
 from tui_fakes import HOSTILE, is_clean, make_app, pressed, row_with, settled, shown_app, text_of, typed
 
-from finetop.core.protocol.messages.approaches import Advice
+from finetop.core.features.approaches.messages import Advice
 from finetop.tui.screens.approaches.screen import ApproachesScreen
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen

@@ -9,7 +9,7 @@ from chat_fakes import at_hand
 from tui_fakes import NOW, mixed_rows
 
 from finetop.core.errors import BadInput
-from finetop.core.protocol.messages.chat import ChatSide
+from finetop.core.features.chat.messages import ChatSide
 from finetop.tui.screens.chat.models_page import of_others, typed_model
 from finetop.tui.screens.chat.prompts_page import matching
 from finetop.tui.screens.chat.session import keys_of

@@ -34,7 +34,7 @@ from tui_fakes import (
     text_of,
 )
 
-from finetop.core.protocol.messages.chat import (
+from finetop.core.features.chat.messages import (
     AskChat,
     ChatLine,
     ChatSettings,

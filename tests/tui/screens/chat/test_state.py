@@ -7,7 +7,7 @@ from chat_fakes import SIDES, answer, at_hand, conversation, end, prompt, ready
 from msgspec.structs import replace
 from tui_fakes import NOW
 
-from finetop.core.protocol.messages.chat import AskChat, ChatLine, ChatSettings, ChatSide, lost_item
+from finetop.core.features.chat.messages import AskChat, ChatLine, ChatSettings, ChatSide, lost_item
 from finetop.core.protocol.runs import Failed, Finished, Running
 from finetop.tui.screens.chat import pane, prompt_entry
 from finetop.tui.screens.chat.prompt_entry import press

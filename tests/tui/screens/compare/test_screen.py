@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from run_fakes import make_run_app, make_source
 from tui_fakes import NOW, asked, pressed, row_with, settled, shown_app, text_of, typed
 
-from finetop.core.protocol.messages.data_versions import DataDiffer
+from finetop.core.features.data_versions.messages import DataDiffer
 from finetop.core.protocol.messages.runs import Curves, GetRun
 from finetop.core.protocol.runs import Queued, Running
 from finetop.tui.screens.compare.curves import axis_of_all

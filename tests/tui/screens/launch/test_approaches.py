@@ -9,7 +9,7 @@ import pytest
 from approach_fakes import ComparingSupervisor, measured
 from tui_fakes import ROW, asked, make_app, pressed, settled, shown_app, text_of
 
-from finetop.core.protocol.messages.approaches import SubmitApproaches
+from finetop.core.features.approaches.messages import SubmitApproaches
 from finetop.tui.screens.approaches.screen import ApproachesScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tui_fakes import ROW, pressed, settled, text_of
 from waiting import TORCH_LIMIT_S
 
-from finetop.core.lint.report import Finding, Lengths, LintMessage, Progress, Report, Trouble
+from finetop.core.features.lint.report import Finding, Lengths, LintMessage, Progress, Report, Trouble
 from finetop.core.recipe.load import resolve_text
 from finetop.tui.app import FinetopApp
 from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, LintScreen, lint_words, report_key, updated

@@ -23,9 +23,9 @@ from tui_fakes import (
     text_of,
 )
 
+from finetop.core.features.export.messages import Export
+from finetop.core.features.remedies.messages import Remedy
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.protocol.messages.remedies import Remedy
-from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.runs import Failed, Finished
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.launch.screen import LaunchScreen

@@ -24,9 +24,9 @@ from run_fakes import (
 from tui_fakes import NOW, asked, make_check, pressed, row_with, settled, text_of
 
 from finetop.core.errors import NotFound, Refused
+from finetop.core.features.data_versions.messages import DataOf
 from finetop.core.protocol.check_result import brief
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.data_versions import DataOf
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.runs import (
     Curve,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from sweep_fakes import SweepingSupervisor, by_rate, by_selector, by_word, make_answer, make_run
 from tui_fakes import HOSTILE, is_clean, make_app, make_check, pressed, row_with, settled, shown_app, text_of
 
-from finetop.core.client import seed_groups
+from finetop.core.features.sweeps import seed_groups
 from finetop.core.protocol.messages.runs import SweepBrief
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen

@@ -23,22 +23,22 @@ from tui_fakes import (
     typed,
 )
 
-from finetop.core.commands.shared.triage_state import own_name
-from finetop.core.protocol.events import ExportJudged
-from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.triage import (
+from finetop.core.features.export import sql as exports
+from finetop.core.features.triage import requests as triage
+from finetop.core.features.triage.messages import (
     CellAnswer,
-    LookEarlier,
     LostItems,
     SetStanding,
-    Standing,
     TriageCell,
     TriageRunAnswer,
 )
+from finetop.core.features.triage.triage_state import own_name
+from finetop.core.protocol.events import ExportJudged
+from finetop.core.protocol.messages.bisect import LookEarlier
+from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.request import Ask
-from finetop.core.store import exports
+from finetop.core.protocol.standing import Standing
 from finetop.core.store.database import open_store
-from finetop.core.supervisor.requests import triage
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.triage.items_screen import ItemsScreen

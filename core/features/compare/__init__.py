@@ -1,0 +1,1 @@
+"""Runs side by side: settings, data, metrics and verdicts that differ."""

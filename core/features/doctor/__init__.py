@@ -1,0 +1,1 @@
+"""What is wrong with this machine or home, and what to do about it."""

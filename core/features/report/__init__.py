@@ -1,0 +1,1 @@
+"""A run, a comparison of approaches or a check as one page for a colleague."""

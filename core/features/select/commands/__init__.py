@@ -1,0 +1,1 @@
+"""Its verbs, a file each."""

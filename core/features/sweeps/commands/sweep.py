@@ -1,0 +1,85 @@
+"""`finetop sweep [NAME]`: the runs of a sweep by settings, with mean and spread over the seeds."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+
+from finetop.core.client.connection import ask_once
+from finetop.core.commands import Command
+from finetop.core.commands.shared import options
+from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
+from finetop.core.features.sweeps import seed_groups, selection_curve
+from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
+from finetop.core.runtime.home import Home
+from finetop.core.text import clean_line
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.optional(parser, "sweep", "NAME", "default: list all sweeps")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    answer = ask_once(home, Sweeps(args.sweep))
+    if args.json:
+        curves = selection_curve.read(answer)
+        print_json({**plain(answer), **({} if curves is None else {"curves": plain(curves)})})
+    elif (curves := selection_curve.read(answer)) is not None:
+        print_curves(curves)
+    elif args.sweep:
+        print_sweep(answer)
+    elif not answer.sweeps:
+        print("No sweeps yet. Queue one: finetop run RECIPE --sweep train.learning_rate=1e-5,2e-5 --seeds 3")
+    else:
+        rows = [(row.name, str(row.runs), str(row.finished), str(row.to_come)) for row in answer.sweeps]
+        print_table(("sweep", "runs", "finished", "pending"), rows, right=(1, 2, 3))
+    return 0
+
+
+def print_curves(curves: selection_curve.Curves) -> None:
+    """Print a row for each selector and number of rows, and the conclusions."""
+    marks = {"worse": " LOSES", "better": " better", "open": " open"}
+    has_retained = any(cell.retained is not None for cell in curves.cells)
+    rows = []
+    for cell in curves.cells:
+        against = selection_curve.short(cell.difference, sign=True) + marks.get(cell.against, "")
+        against = cell.against if cell.against == "same rows" else against
+        numbers = (f"{cell.rows:,}", f"{cell.finished}/{cell.runs}", selection_curve.short(cell.target))
+        retained = [selection_curve.short(cell.retained, sign=True, digits=1)] * has_retained
+        rows.append((cell.by, *numbers, against, *retained))
+    head = ("rows by", "rows", "done", "target", "against random", *["retained"] * has_retained)
+    print_table(head, rows, right=(1, 2))
+    better = "lower" if curves.is_lower_better else "higher"
+    print()
+    note = f"target: {clean_line(curves.metric, limit=60)}, {better} is better. ± is half of a 95 % interval over seeds"
+    note += "; against random they are paired by seed."
+    for sentence in (note, "", *selection_curve.sentences(curves)):
+        print("\n".join(textwrap.wrap(sentence, 80, break_on_hyphens=False)))
+
+
+def print_sweep(sweeps_answer: SweepsAnswer) -> None:
+    """Print a row for each setting; also the answer to "did it forget?" if all its seeds agree."""
+    keys = sweeps_answer.keys
+    rows = []
+    settings = seed_groups.settings(sweeps_answer.runs, keys)
+    for group in settings:
+        answers = {answer_words(run) for run in group.runs if run.check is not None}
+        verdicts = ", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(group.runs))
+        answer = answers.pop() if len(group.runs) == 1 and answers else verdicts
+        values = group.values if keys else (clean_line(group.runs[0].name),)
+        cells = [clean_line(value, limit=40) for value in values]
+        numbers = (seed_groups.loss, seed_groups.target, seed_groups.retained)
+        loss, target, retained = (seed_groups.spread(group.runs, number) for number in numbers)
+        spreads = [seed_groups.spread_text(loss, 3), seed_groups.spread_text(target, 2)]
+        spreads.append(seed_groups.spread_text(retained, 1, sign=True))
+        rows.append((*cells, f"{group.finished}/{len(group.runs)}", *spreads, answer))
+    titles = keys or ["run"]
+    loss_label = seed_groups.loss_label(group.row for group in sweeps_answer.runs)
+    head = (*titles, "done", loss_label, "target", "retained", "did it forget?")
+    print_table(head, rows, right=range(len(titles), len(titles) + 4))
+    if any(len(group.runs) > 1 for group in settings):
+        print("± is the standard deviation over the seeds that have finished.")
+
+
+ABOUT = "show a sweep: eval loss, target and retained, mean and spread over seeds"
+PLUGIN = Command(ABOUT, "compare", run, arguments)

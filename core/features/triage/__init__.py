@@ -1,0 +1,1 @@
+"""Regressions: which run lost what, down to the item, and what became of them."""
