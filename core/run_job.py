@@ -1,7 +1,8 @@
 """The entry point of every job's process: `python -m finetop.core.run_job JOB_FOLDER`, started by a keeper.
 
-The room of each verb has a job.py with `work(job)`, which does the job and returns how it ended, and `IF_STOPPED`, the
-message if a stop request ended it. With `--warm FILE` the process imports what training needs and waits for one job.
+The module of each kind of job (core/protocol/job_kinds.py) has `work(job)`, which does the job and returns how it
+ended, and `IF_STOPPED`, the message if a stop request ended it. With `--warm FILE` the process imports what training
+needs and waits for one job.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.plan.settled import settle_in_job
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import Job, what_to_lower
 from finetop.core.recipe.load import recipe_from_mapping
@@ -25,19 +27,6 @@ if TYPE_CHECKING:
     from finetop.core.runtime.stop_signal import Stop
 
 USAGE = "usage: python -m finetop.core.run_job JOB_FOLDER | --warm FILE"
-MODULES: dict[Verb, str] = {
-    "train": "finetop.core.train.job",
-    "check": "finetop.core.check.job",
-    "command": "finetop.core.external.job",
-    "watch": "finetop.core.external.watch",
-    "import": "finetop.core.models.imports.job",
-    "export": "finetop.core.features.export.job",
-    "push": "finetop.core.features.push.job",
-    "remedy": "finetop.core.features.remedies.job",
-    "approach": "finetop.core.features.approaches.job",
-    "measure": "finetop.core.features.approaches.job",
-    "chat": "finetop.core.features.chat.job",
-}
 
 
 def main() -> int:
@@ -61,21 +50,21 @@ def run(job_folder: Path) -> int:
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Do the verb's work, and return how it ended."""
-    module = import_module(MODULES[spec.verb])
+    module = import_module(spec.kind.work)
     job = Job(spec, job_folder, events, stop)
     try:
         ended: Ended = module.work(job, *given_to(spec.verb))
     except StopAsked:
         return Ended("stopped", str(module.IF_STOPPED), kind="asked")
     except Exception:  # of a job.json that breaks a rule, as a changed one may, that is why
-        recipe_from_mapping(spec.recipe, "job.json", to_train=spec.verb == "train")
+        recipe_from_mapping(spec.recipe, "job.json", to_train=spec.kind.trains_here)
         raise
     return ended
 
 
 def given_to(verb: Verb) -> tuple[Callable[..., Any], ...]:
     """Return what a job gets of rooms above its own: training gets what `auto` means."""
-    return (settle_in_job,) if verb == "train" else ()
+    return (settle_in_job,) if job_kinds.of(verb).trains_here else ()
 
 
 if __name__ == "__main__":

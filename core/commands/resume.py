@@ -15,12 +15,12 @@ from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.options import run_and_step
 from finetop.core.commands.shared.output import answer_words, plain, state_words
 from finetop.core.errors import FinetopError
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
-from finetop.core.wording.jobs import resumes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +77,7 @@ def recipe_with(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str
 
 def print_resumed(queued: ResumeAnswer) -> None:
     """Print from where the run resumes, and the changed settings."""
-    how = resumes(queued.what, queued.step)
+    how = job_kinds.of(queued.what).resumes(queued.step)
     print(f"{queued.run} {how}, place {queued.place}. Follow it: finetop tail {queued.run}")
     for change in queued.changes:
         print(f"  {change}")

@@ -8,9 +8,9 @@ from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, reply
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.runtime.home import Home
-from finetop.core.wording.jobs import resumes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     queued = ask_once(home, Retry(args.run))
-    how = resumes(queued.what, queued.step)
+    how = job_kinds.of(queued.what).resumes(queued.step)
     text = f"{queued.run} {how}, place {queued.place}. Follow it: finetop tail {queued.run}"
     return reply(args, {"retried": plain(queued)}, text)
 

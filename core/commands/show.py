@@ -151,7 +151,7 @@ def why(detail: data.RunDetail) -> list[str]:
         return [state.cause] if state.cause else []
     if not isinstance(state, data.Failed | data.Lost):
         return []
-    states = [job.state for job in detail.jobs if job.verb in data.MAKES_A_RUN]
+    states = [job.state for job in detail.jobs if job.kind.makes_a_run]
     last = states[-1] if states else state
     lines = last.log if isinstance(last, data.Failed | data.Lost) else []
     hint = [state.hint] if isinstance(state, data.Failed) and state.hint not in ("", *lines) else []
@@ -170,15 +170,8 @@ def job_words(job: data.JobRow) -> list[str]:
         has_begun = bool(resumed.get("checkpoint"))
         lines.append(f"from step {resumed.get('step')}" if has_begun else "from the beginning")
         lines += [clean_line(str(change)) for change in job.args.get("changes", ())]
-    if job.verb == "export":
-        lines.append(f"to {clean_line(str(job.args.get('to')))}")
-    if job.verb == "push":
-        lines.append(
-            f"to {clean_line(str(job.args.get('repo')))}{', a dry run' if job.args.get('dry_run') else ''}"
-        )
-    if job.verb == "remedy":
-        named = ", ".join(str(candidate.get("name")) for candidate in job.args.get("candidates", ()))
-        lines.append(clean_line(f"of step {job.args.get('step')}: {named}"))
+    if facts := job.kind.facts(job.args):
+        lines.append(facts)
     return lines
 
 

@@ -89,7 +89,7 @@ def free(row: RunRow) -> None:
     """Require that no job of a run is under way, except for a chat, which changes nothing."""
     if isinstance(row.state, Queued | Running):
         reason = f"{row.name} is {word(row.state)}"
-    elif busy := [job for job in row.side_jobs if job.verb != "chat"]:
+    elif busy := [job for job in row.side_jobs if job.kind.blocks]:
         reason = f"the {busy[0].verb} of {row.name} is {word(busy[0].state)}"
     else:
         return
@@ -100,7 +100,7 @@ def _checkpoint(row: RunRow) -> None:
     if row.saved:
         return
     if isinstance(row.state, Running):
-        saves = row.made_by == "train"
+        saves = row.maker.trains_here
         hint = "It has none yet" + (
             ": `finetop stop` saves one." if saves else "; its output is read at its end."
         )

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from finetop.core.errors import Kind
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.protocol.exports import ExportedFile
 from finetop.core.protocol.numbers_from import NumbersFrom
@@ -86,21 +87,7 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
     log: list[str] = []
 
 
-# approach: a run without weight changes, which is its own measurement; measure: the measurement of a trained run
-# command: another training program; watch: one that somebody else started
-Verb = Literal[
-    "train",
-    "check",
-    "import",
-    "export",
-    "push",
-    "remedy",
-    "approach",
-    "measure",
-    "command",
-    "watch",
-    "chat",
-]
+Verb = str  # of a kind of job: protocol/job_kinds.py
 NO_WEIGHT = "none"  # method and objective of a run without weight changes
 GGUF = "gguf"  # method of a run that is a GGUF file, which llama.cpp alone reads
 UNKNOWN = "?"  # model of a run, until its output names it
@@ -109,11 +96,6 @@ COMMAND, WATCHED = (
     "command",
     "watched",
 )  # objective of a run that another program trains: started by us, or not
-TRAINS = ("train", "command")  # verbs that take the GPUs of the recipe's budget
-OF_OTHERS = ("command", "watch")  # verbs of another program's training
-READS = ("import", "watch", "push")  # verbs that only read files, on this machine
-RESUMES = (*TRAINS, "watch")  # verbs that report steps, and may go back to an earlier one
-MAKES_A_RUN = ("train", "import", "approach", "command", "watch")  # verbs of the job whose state is its run's
 
 Ended = Finished | Stopped | Failed | Lost
 State = Queued | Running | Ended
@@ -144,19 +126,6 @@ def ran_s(state: State) -> float | None:
 def word(state: State) -> str:
     """Return a state's word: 'queued', 'running', 'finished', 'stopped', 'failed' or 'lost'."""
     return str(type(state).__struct_config__.tag)
-
-
-_MAKERS: dict[str, Verb] = {
-    IMPORTED: "import",
-    NO_WEIGHT: "approach",
-    COMMAND: "command",
-    WATCHED: "watch",
-}  # by objective
-
-
-def maker_of(objective: str) -> Verb:
-    """Return the verb of the job that makes a run of this objective."""
-    return _MAKERS.get(objective, "train")
 
 
 class Before(msgspec.Struct, frozen=True):
@@ -209,6 +178,11 @@ class JobSpec(msgspec.Struct, frozen=True):
     events_taken: int = 0  # highest number of its events in the store
     ranks: int = 1  # number of processes: one per GPU
     nodes: int = 1  # of a cluster, with the ranks spread evenly over them
+
+    @property
+    def kind(self) -> job_kinds.JobKind:
+        """What its verb is. Raises NotFound."""
+        return job_kinds.of(self.verb)
 
 
 class TaskBrief(msgspec.Struct, frozen=True):
@@ -307,6 +281,11 @@ class SideJob(msgspec.Struct, frozen=True):
     state: Running | Queued
     tried: Tried | None = None  # of remedies
 
+    @property
+    def kind(self) -> job_kinds.JobKind:
+        """What its verb is."""
+        return job_kinds.of(self.verb)
+
 
 class RunRow(msgspec.Struct, frozen=True):
     """One line of the list of runs."""
@@ -356,8 +335,13 @@ class RunRow(msgspec.Struct, frozen=True):
     def made_by(self) -> Verb:
         """The verb of the job that makes it, whose state is its own."""
         if self.method == NO_WEIGHT:
-            return "approach"
-        return maker_of(self.objective)
+            return job_kinds.maker_of(NO_WEIGHT)
+        return job_kinds.maker_of(self.objective)
+
+    @property
+    def maker(self) -> job_kinds.JobKind:
+        """The kind of that job."""
+        return job_kinds.of(self.made_by)
 
     @property
     def main_metric(self) -> Literal["reward", "loss"]:
@@ -408,6 +392,11 @@ class JobRow(msgspec.Struct, frozen=True):
     args: dict[str, Any] = {}  # see JobSpec
     gpus: list[Share] = []  # current or last ones; empty: it ran on the CPU, or on whatever was visible
     bad_line: str = ""  # place and error of the first of those lines
+
+    @property
+    def kind(self) -> job_kinds.JobKind:
+        """What its verb is."""
+        return job_kinds.of(self.verb)
 
     @property
     def unread(self) -> str:

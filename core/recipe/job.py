@@ -82,7 +82,7 @@ def what_to_lower(job_folder: Path) -> str:
     try:
         spec = read_spec(job_folder)
         recipe = recipe_from_resolved(spec.recipe, "job.json")
-        return settings_to_lower(recipe) if spec.verb == "train" else LESS
+        return settings_to_lower(recipe) if spec.kind.trains_here else LESS
     except Exception:  # the failure to read it has been reported already
         return LESS
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import msgspec
 
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.events import Ended, Event, Metrics, Phase
 from finetop.core.runtime import cgroups, processes, stack_dumps
 from finetop.core.runtime.files import open_own, read_own, write_whole
@@ -130,7 +131,7 @@ def count_of(
 
     Only training uses several. Without a GPU, FINETOP_CPU_RANKS sets the number for training, at least one per node.
     """
-    if verb != "train":
+    if not job_kinds.of(verb).trains_here:
         return 1
     if gpus or asked:
         return gpus or asked or 1

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.protocol import events, runs as data
+from finetop.core.protocol import events, job_kinds, runs as data
+from finetop.core.protocol.job_kinds import JobKind
 from finetop.core.protocol.numbers_from import NumbersFrom
 from finetop.core.runtime.files import open_regular
 from finetop.core.store import alarms
@@ -30,6 +31,11 @@ class Place:
     bytes_read: int
     last_n: int
     skipping: bool  # inside a line that is too long to be valid
+
+    @property
+    def kind(self) -> JobKind:
+        """What the job's verb is."""
+        return job_kinds.of(self.verb)
 
 
 @dataclass
@@ -151,7 +157,7 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
     if line.n > batch.last_n + LARGEST_GAP:
         batch.leave_out(at, f"its number {line.n} is far ahead of the last, {batch.last_n}")
         return
-    if isinstance(line.e, events.Resumed | events.TakenBack) and batch.place.verb not in data.RESUMES:
+    if isinstance(line.e, events.Resumed | events.TakenBack) and not batch.place.kind.reports_steps:
         batch.leave_out(at, f"a job with verb {batch.place.verb} can't resume from a step")
         return
     batch.last_n = line.n
@@ -174,7 +180,7 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
     elif isinstance(event, NumbersFrom):
         batch.numbers_from = event
     elif isinstance(event, events.Phase):
-        if batch.place.verb == "train" and event.name != "training":
+        if batch.place.kind.trains_here and event.name != "training":
             # training's as it was last: an evaluation on the way has an end of its own
             left_s = None if batch.phase is None else batch.phase.left_s
             event = msgspec.structs.replace(event, left_s=left_s)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetop.core.protocol.filter_match import NO_NUMBER, VERDICT_TEXTS, fits
+from finetop.core.protocol.job_kinds import verbs_that
 from finetop.core.protocol.run_filter import CHOICES, Filter, Sort, Term, is_metric, is_setting
-from finetop.core.protocol.runs import MAKES_A_RUN, USUAL_SUITE
+from finetop.core.protocol.runs import USUAL_SUITE
 from finetop.core.store import json_fields
 from finetop.core.store.database import json_text
 
@@ -106,7 +107,7 @@ class Statement:
 
         They are listed among what runs. Jobs in a cluster's queue only wait.
         """
-        runs = f"job.word = 'running' AND NOT {_waits('job.state')} AND job.verb NOT IN {MAKES_A_RUN}"
+        runs = f"job.word = 'running' AND NOT {_waits('job.state')} AND job.verb NOT IN {verbs_that('makes_a_run')}"
         self.joins["beside"] = (
             f" LEFT JOIN (SELECT DISTINCT run_id FROM jobs job WHERE {runs}) b ON b.run_id = r.id"
         )

@@ -164,7 +164,7 @@ def _write(connection: Connection, batches: list[Batch]) -> None:
 def _make_room(connection: Connection, batch: Batch) -> None:
     """Delete rows that this chunk replaces."""
     if batch.started is not None:
-        if batch.place.verb == "train":
+        if batch.place.kind.trains_here:
             connection.execute("DELETE FROM data_reports WHERE run_id = ?", [batch.place.run_id])
         connection.execute("DELETE FROM data_sources WHERE job_id = ?", [batch.place.job_id])
     if batch.resumed is not None:
@@ -182,9 +182,9 @@ def _move_on(connection: Connection, batches: list[Batch]) -> None:
 def _show_in_runs(connection: Connection, with_states: list[tuple[Batch, str | None]]) -> None:
     """Store last numbers and states with the runs, for the list."""
     of_runs = [
-        (batch, state if batch.place.verb in data.MAKES_A_RUN else None)
+        (batch, state if batch.place.kind.makes_a_run else None)
         for batch, state in with_states
-        if batch.last or (state is not None and batch.place.verb in data.MAKES_A_RUN)
+        if batch.last or (state is not None and batch.place.kind.makes_a_run)
     ]
     if not of_runs:
         return
@@ -212,7 +212,7 @@ def _state_of(batch: Batch) -> str | None:
         return None
     phase = batch.phase
     left_s = phase.left_s
-    if left_s is None and batch.place.verb == "train":
+    if left_s is None and batch.place.kind.trains_here:
         left_s = state.left_s
     progress = {name: getattr(phase, name) for name in ("done", "total", "unit", "per_s")}
     return json_text(msgspec.structs.replace(state, phase=phase.name, left_s=left_s, **progress))
@@ -246,7 +246,7 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
     stores = plugins.entries("sql", "EVENTS")
     for at, event in batch.of_features:
         stores[type(event)](connection, run_id, job_id, at, event)
-    if batch.place.verb == "train" and (batch.started is not None or batch.best is not None):
+    if batch.place.kind.trains_here and (batch.started is not None or batch.best is not None):
         best = batch.best and json_text(data.Best(batch.best.step, batch.best.text))
         update(connection, "runs", run_id, best=best)
     if batch.best is not None and batch.best.values:  # the run's numbers are those of its best checkpoint

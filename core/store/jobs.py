@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.protocol import events, runs as data
+from finetop.core.protocol import events, job_kinds, runs as data
+from finetop.core.protocol.job_kinds import JobKind
 from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, run_records
 from finetop.core.store.database import insert, json_text, one_row, one_value, update
@@ -42,6 +43,11 @@ class Job:
     not_before: float | None = None  # earliest start time
     gpus: tuple[data.Share, ...] = ()  # those of its current or last attempt
     gpu_fault: str = ""  # fault of one of them, in words
+
+    @property
+    def kind(self) -> JobKind:
+        """What its verb is."""
+        return job_kinds.of(self.verb)
 
 
 _SELECT = (
@@ -246,7 +252,7 @@ def places(
     by_run: dict[int, data.Queued] = {}
     side: SideJobs = {}
     for job, queued in waiting_line(connection, why):
-        if job.verb in data.MAKES_A_RUN:
+        if job.kind.makes_a_run:
             by_run[job.run_id] = queued
         else:
             side.setdefault(job.run_id, []).append(data.SideJob(job.verb, queued))
@@ -260,7 +266,7 @@ def place_of(connection: Connection, run_id: int) -> int:
 
 def side_jobs(connection: Connection, running: Sequence[Job], waiting: SideJobs) -> SideJobs:
     """Map runs to their unfinished jobs that don't make them; `running` comes from `live`, `waiting` from `places`."""
-    jobs = [job for job in running if job.verb not in data.MAKES_A_RUN]
+    jobs = [job for job in running if not job.kind.makes_a_run]
     progress = tried(connection, jobs)
     by_run: SideJobs = {}
     for job in jobs:

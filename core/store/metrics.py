@@ -8,7 +8,7 @@ from duckdb import DuckDBPyConnection as Connection
 from msgspec.structs import replace
 
 from finetop.core.protocol.messages.runs import Across, Curve, CurvesAnswer, StepRow
-from finetop.core.protocol.runs import RESUMES, Queued
+from finetop.core.protocol.runs import Queued
 from finetop.core.store import jobs
 from finetop.core.store.database import one_value
 
@@ -179,6 +179,6 @@ def _bins(
 
 def _job_starts(connection: Connection, run_id: int) -> list[float]:
     """List when a run's training jobs started."""
-    states = [job.state for job in jobs.of_run(connection, run_id) if job.verb in RESUMES]
+    states = [job.state for job in jobs.of_run(connection, run_id) if job.kind.reports_steps]
     since = [state.since for state in states if not isinstance(state, Queued)]
     return [at for at in since if at is not None]

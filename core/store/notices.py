@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import job_kinds, runs as data
 from finetop.core.protocol.notices import Notice, Way
 from finetop.core.store.database import append, one_value, read_as
 from finetop.core.wording.endings import state_word
@@ -50,10 +50,10 @@ def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
         return
     query = "SELECT j.run_id, j.verb, r.step FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.id = ?"
     row = connection.execute(query, [job_id]).fetchone()
-    if row is None or row[1] == "chat":  # whoever chats sees its end
+    if row is None or not job_kinds.of(row[1]).retries:  # whoever chats sees its end
         return
     run_id, verb, step = row
-    kind, is_whole = data.word(state), verb in data.MAKES_A_RUN
+    kind, is_whole = data.word(state), job_kinds.of(verb).makes_a_run
     if isinstance(state, data.Failed | data.Lost):
         text = f"{state.cause} {state.hint}".strip() if isinstance(state, data.Failed) else state.cause
         text = text if is_whole else f"its {verb}: {text}"

@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import plugins
 from finetop.core.errors import NotFound, near
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import job_kinds, runs as data
 from finetop.core.protocol.numbers_from import NumbersFrom
 from finetop.core.protocol.tags import SEEN
 from finetop.core.store import (
@@ -304,13 +304,13 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
     own_jobs = jobs.of_run(connection, run_id)
     condition = "run_id = ? AND list_contains(?, verb) ORDER BY id DESC"
     query = f"SELECT verb, device, versions, planned, numbers_from FROM jobs WHERE {condition}"
-    makers = connection.execute(query, [run_id, list(data.MAKES_A_RUN)]).fetchall()
+    makers = connection.execute(query, [run_id, list(job_kinds.verbs_that("makes_a_run"))]).fetchall()
     _, device, versions, planned, _ = makers[0] if makers else ("", "", "{}", "{}", None)
     # the import of what a command made knows the model, and nothing of where it was trained
-    device = next((own for verb, own, *_ in makers if verb in data.OF_OTHERS), device)
+    device = next((own for verb, own, *_ in makers if job_kinds.of(verb).of_others), device)
     numbers_from = next((text for *_, text in makers if text), None)
     gpus = next(
-        (job.gpus for job in reversed(own_jobs) if job.verb in data.MAKES_A_RUN and job.verb != "import"), []
+        (job.gpus for job in reversed(own_jobs) if job.kind.makes_a_run and not job.kind.is_import), []
     )
     above, below = parents.relatives(connection, run_id)
     return data.RunDetail(

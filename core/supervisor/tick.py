@@ -112,7 +112,7 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     with transaction(supervisor.connection):
         attempt = jobs.begin_attempt(supervisor.connection, job.id, gpus)
         jobs.set_state(supervisor.connection, job.id, state)
-        if job.verb in data.MAKES_A_RUN:
+        if job.kind.makes_a_run:
             runs.set_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
     if place is not None:
@@ -125,7 +125,7 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
         for name, value in door.environment(supervisor, job).items()
     }
     begins = partial(supervisor.launcher.submit, Attempt(job.id, folder, attempt), environment)
-    await aside(partial(begins, may_be_warm=job.verb == "train", batch=batch))
+    await aside(partial(begins, may_be_warm=job.kind.trains_here, batch=batch))
     abort_at("supervisor-spawned")
 
 
@@ -141,7 +141,7 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
     """Return a job's spec, including its number of ranks, as JSON."""
     recipe = runs.recipe(supervisor.connection, job.run_id)
     budget = recipe.get("budget") or {}
-    nodes = (budget.get("nodes") or 1) if job.verb == "train" else 1
+    nodes = (budget.get("nodes") or 1) if job.kind.trains_here else 1
     spec = data.JobSpec(
         format=1,
         job_id=job.id,
@@ -227,7 +227,7 @@ async def _ended(supervisor: Supervisor, job: Job, status: JobStatus, took_s: fl
     state = exit_reason.ending(job, facts, last_event, log, rank_ends, rebooted=facts is None and rebooted)
     state = neighbours.with_neighbours(supervisor, job, pool.ending_of(job, state))
     made = None
-    if isinstance(state, data.Finished) and job.verb in data.OF_OTHERS:
+    if isinstance(state, data.Finished) and job.kind.of_others:
         recipe = runs.recipe(supervisor.connection, job.run_id)
         made = await aside(partial(adoption, recipe, after_job.trained(supervisor.connection, job)))
     results = None

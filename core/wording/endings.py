@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetop.core.protocol.runs import RESUMES, RunDetail, Running, State, Stopped, word
+from finetop.core.protocol.runs import RunDetail, Running, State, Stopped, word
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
@@ -40,16 +40,16 @@ def stop_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
     row = detail.row
     jobs_to_end = jobs.under_way(row)
     named = jobs.named(name or clean_line(row.name), jobs_to_end)
-    main_job = next((job for job in jobs_to_end if job.verb in RESUMES), None)
+    main_job = next((job for job in jobs_to_end if job.kind.reports_steps), None)
     if not any(isinstance(job.state, Running) for job in jobs_to_end):
         stays = f"It stays at step {count(row.step)}." if row.step else "Nothing of it has run yet."
         return Confirmation(f"Remove {named} from the queue?", stays if main_job else jobs.kept(jobs_to_end))
     if main_job is None or not isinstance(main_job.state, Running):
         return Confirmation(f"Stop {named}?", jobs.kept(jobs_to_end))
-    if main_job.verb == "watch":
+    if main_job.kind.only_watches:
         return Confirmation(f"Stop watching {named}?", GOES_ON)
     saves = f"It saves step {count(row.step)} first." if row.step else "It has no step to save yet."
-    return Confirmation(f"Stop {named}?", saves if main_job.verb == "train" else _signalled(detail.recipe))
+    return Confirmation(f"Stop {named}?", saves if main_job.kind.trains_here else _signalled(detail.recipe))
 
 
 def _signalled(recipe: Mapping[str, Any]) -> str:
@@ -69,15 +69,15 @@ def kill_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
     saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
     kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
     named = jobs.named(name or clean_line(row.name), jobs_to_end)
-    match next((job.verb for job in jobs_to_end if job.verb in RESUMES), None):
-        case "watch":
-            return stop_confirmation(detail, name)
-        case "command":
-            lost = "What its program has not saved is lost."
-        case "train":
-            lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
-        case _:
-            lost = jobs.kept(jobs_to_end)
+    kind = next((job.kind for job in jobs_to_end if job.kind.reports_steps), None)
+    if kind is None:
+        lost = jobs.kept(jobs_to_end)
+    elif kind.only_watches:
+        return stop_confirmation(detail, name)
+    elif kind.is_command:
+        lost = "What its program has not saved is lost."
+    else:
+        lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
     return Confirmation(f"Kill {named}?", lost)
 
 

@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import RESUMES, Queued, Running, RunRow, SideJob, Tried, Verb
+from finetop.core.protocol.runs import Queued, Running, RunRow, SideJob, Tried, Verb
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
 
-NAMES: Mapping[Verb, str] = {
-    "train": "training",
-    "command": "command",
-    "watch": "watch",
-    "check": "check",
-    "remedy": "remedies",
-    "export": "export",
-    "import": "import",
-    "push": "push",
-    "approach": "measurement",
-    "measure": "measurement",
-    "chat": "chat",
-}
-_COUNTED: Mapping[Verb, str] = {**NAMES, "remedy": "remedy job"}
 _ITEMS = ("items", "rows")  # units of a phase that needs no name: scoring
-
-
-def resumes(verb: str, step: int) -> str:
-    """Return how a job goes on that was queued again; step 0: at none that is known."""
-    match verb:
-        case "train":
-            return (
-                f"resumes from step {count(step)}"
-                if step
-                else "resumes from the beginning: it has no checkpoint yet"
-            )
-        case "command":
-            return f"resumes from its checkpoint-{step}" if step else "starts its command again"
-        case "watch":
-            return "is watched again"
-    return f"repeats its {verb}"
 
 
 def counts(running: Mapping[str, int]) -> str:
     """Count jobs by kind: '1 training, 2 checks'; empty if none runs."""
-    by_name: Counter[str] = Counter()
-    for verb, name in _COUNTED.items():
-        by_name[name] += running.get(verb, 0)
-    many = {"watch": "watches"}
-    return ", ".join(counted(number, name, many.get(name, "")) for name, number in by_name.items() if number)
+    by_name: dict[str, tuple[int, str]] = {}
+    for verb, kind in job_kinds.kinds().items():
+        name = kind.counted or kind.word
+        number, _ = by_name.get(name, (0, ""))
+        by_name[name] = number + running.get(verb, 0), kind.many
+    return ", ".join(counted(number, name, many) for name, (number, many) in by_name.items() if number)
 
 
 def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room: int = 1000) -> str:
@@ -59,7 +30,7 @@ def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room
 
     'check 1,200 of 1,819 items, 3 min left', 'remedies 2 of 8, 4 min left', 'export: loading model', 'check waits, 2nd'
     """
-    name = NAMES[verb]
+    name = job_kinds.of(verb).word
     if isinstance(state, Queued):
         place = f", {ordinal(state.place)}" if state.place else " in Slurm"
         return f"{name} {'held' if state.held else f'waits{place}'}"
@@ -114,8 +85,7 @@ def _amount(number: float) -> str:
 def requested_end(verb: Verb, state: Running) -> str:
     """Return how a job is about to end on request: 'pausing: saving a checkpoint'."""
     verb_form = {"stop": "stopping", "pause": "pausing", "kill": "being killed"}[state.asked or "stop"]
-    meanwhile = {"train": ": saving a checkpoint", "command": ": waiting for its program to end"}
-    return verb_form if state.asked == "kill" else verb_form + meanwhile.get(verb, "")
+    return verb_form if state.asked == "kill" else verb_form + job_kinds.of(verb).while_saving
 
 
 # --- what a stop ends -----------------------------------------------------------------------------------------
@@ -130,7 +100,7 @@ def under_way(row: RunRow) -> list[SideJob]:
 def named(name: str, jobs: Sequence[SideJob]) -> str:
     """Name a run's jobs: 'demo', 'the remedies of demo', 'demo and its check'."""
     verbs = list(dict.fromkeys(job.verb for job in jobs))
-    others = [NAMES[verb] for verb in verbs if verb not in RESUMES]
+    others = [kind.word for verb in verbs if not (kind := job_kinds.of(verb)).reports_steps]
     if len(others) < len(verbs):
         return " and ".join([name, *(f"its {other}" for other in others)])
     return f"{' and '.join(f'the {other}' for other in others)} of {name}"
@@ -138,30 +108,11 @@ def named(name: str, jobs: Sequence[SideJob]) -> str:
 
 def kept(jobs: Sequence[SideJob]) -> str:
     """Return what is kept of jobs other than the training when they end, one sentence each."""
-    return " ".join(dict.fromkeys(_kept(job) for job in jobs if job.verb not in RESUMES))
+    return " ".join(dict.fromkeys(_kept(job) for job in jobs if not job.kind.reports_steps))
 
 
 def _kept(job: SideJob) -> str:
-    if isinstance(job.state, Queued):
-        return "It has not started." if job.verb != "remedy" else "They have not started."
-    match job.verb:
-        case "remedy":
-            if job.tried is None or not job.tried.done:
-                return "No scores yet."
-            tried = f"{count(job.tried.done)} of {count(job.tried.total)}"
-            return f"{tried} done; {'score' if job.tried.done == 1 else 'scores'} kept."
-        case "check":
-            return "No verdict; scores so far are kept."
-        case "export":
-            return "No model is written."
-        case "import":
-            return "No model is imported."
-        case "push":
-            return "Nothing is published; what was uploaded is not sent again."
-        case "chat":
-            return "What was answered is kept."
-        case _:
-            return "Its comparison gets no result from it."
+    return job.kind.not_started() if isinstance(job.state, Queued) else job.kind.kept(job)
 
 
 def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pause"]) -> str:
@@ -170,19 +121,19 @@ def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pa
     if not running:
         return f"{named(name, jobs)} removed from the queue."
     doing = {"stop": "stopping", "kill": "killing", "pause": "pausing"}[wish]
-    side_jobs = [job for job in jobs if job.verb not in RESUMES]
-    main_job = next((job.verb for job in running if job.verb in RESUMES), None)
+    side_jobs = [job for job in jobs if not job.kind.reports_steps]
+    main_job = next((job.verb for job in running if job.kind.reports_steps), None)
     if main_job is None:
         kept_words = "" if wish == "pause" else f" {kept(side_jobs)}"
         return f"{doing} {named(name, jobs)}.{kept_words}"
-    more = f" Also {doing} its {' and its '.join(NAMES[job.verb] for job in side_jobs)}." if side_jobs else ""
+    more = f" Also {doing} its {' and its '.join(job.kind.word for job in side_jobs)}." if side_jobs else ""
     return f"{name} {_ends(main_job, wish)}{more}"
 
 
 def _ends(verb: Verb, wish: Literal["stop", "kill", "pause"]) -> str:
-    if verb == "watch":
+    kind = job_kinds.of(verb)
+    if kind.only_watches:
         return "is no longer watched; its program goes on."
     if wish == "kill":
         return "is being killed."
-    saves = "saves a checkpoint" if verb == "train" else "is signalled to end"
-    return f"{saves}, then {'stops.' if wish == 'stop' else 'waits in the queue, held.'}"
+    return f"{kind.ends}, then {'stops.' if wish == 'stop' else 'waits in the queue, held.'}"

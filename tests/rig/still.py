@@ -22,7 +22,7 @@ from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
-from finetop.core.protocol import events, runs as data
+from finetop.core.protocol import events, job_kinds, runs as data
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import jobs, run_records, runs
@@ -114,7 +114,7 @@ class Still:
         run_id, verb = self.rows("SELECT run_id, verb FROM jobs WHERE id = ?", job_id)[0]
         with transaction(connection):
             jobs.set_state(connection, job_id, state)
-            if verb in data.MAKES_A_RUN:
+            if job_kinds.of(verb).makes_a_run:
                 runs.set_state(connection, run_id, state)
         self.supervisor.touch()
 

@@ -139,7 +139,7 @@ def _state_words(row: data.RunRow) -> str:
         return jobs.requested_end(row.made_by, state) if state.asked else state.phase or "running"
     if isinstance(state, data.Failed | data.Lost):
         return f"{data.word(state).upper()} {state.cause}"
-    if isinstance(state, data.Finished) and state.cause and row.made_by not in data.OF_OTHERS:
+    if isinstance(state, data.Finished) and state.cause and not row.maker.of_others:
         return f"{data.word(state)} early"
     return state_word(state)
 

@@ -12,7 +12,6 @@ import msgspec
 from finetop.core.features.approaches import approaches, statistics
 from finetop.core.features.approaches.messages import ApproachRow, Gap, News, Price, Retained, RunBrief, State
 from finetop.core.protocol.runs import (
-    MAKES_A_RUN,
     Failed,
     Finished,
     JobRow,
@@ -265,7 +264,7 @@ def _state(members: Sequence[Member]) -> tuple[State, str]:
 
 def _making_jobs(member: Member) -> list[tuple[JobRow, float]]:
     """Return the jobs that made a run, with the seconds of each."""
-    spans = [(job, ran_s(job.state)) for job in member.jobs if job.verb in MAKES_A_RUN]
+    spans = [(job, ran_s(job.state)) for job in member.jobs if job.kind.makes_a_run]
     return [(job, span) for job, span in spans if span is not None]
 
 

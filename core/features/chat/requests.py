@@ -24,14 +24,13 @@ from finetop.core.features.chat.transcript import Place, Side
 from finetop.core.features.data_versions import sql as data_versions
 from finetop.core.features.remedies import sql as remedies, weights_now, wording
 from finetop.core.features.triage import sql as triage
-from finetop.core.protocol import accepts, runs as data
+from finetop.core.protocol import accepts, job_kinds, runs as data
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.runtime.files import make_inside
 from finetop.core.runtime.home import Home
 from finetop.core.store import checks, jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
-from finetop.core.supervisor.gpus.job_needs import chat_models
 from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.ask_job import ask as ask_job
@@ -63,8 +62,8 @@ async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.
     args: dict[str, Any] = {"sides": [side.plain for side in sides]}
     args |= {"system": system} if system else {}
     args |= {key: True for key in ("on_cpu", "is_own") if getattr(ask, key)}
-    if chat_models(args) and not ask.on_cpu:
-        await require_usable_gpus(supervisor, [recipe], "chat")
+    if not job_kinds.of("chat").only_reads(args) and not ask.on_cpu:
+        await require_usable_gpus(supervisor, [recipe])
     opened = [side.side for side in sides]
     for job in jobs.of_run(connection, run_id):
         is_this = job.verb == "chat" and {key: job.args[key] for key in job.args if key != "notices"} == args

@@ -12,7 +12,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.features.data_versions.wording import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.features.sweeps.seed_groups import retained
 from finetop.core.protocol.check_result import LOWER_IS_BETTER, Metric
-from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, State, ran_s
+from finetop.core.protocol.runs import RunDetail, Running, State, ran_s
 from finetop.core.recipe.command import arguments_of
 from finetop.core.recipe.dotted import flat_settings
 from finetop.core.text import clean_line, counted, listed, number_words
@@ -252,7 +252,7 @@ def _steps(run: RunDetail) -> str:
 
 def _time(run: RunDetail, now: float) -> str:
     """Return how long a run's training jobs have run."""
-    spans = [_ran(job.state, now) for job in run.jobs if job.verb in MAKES_A_RUN]
+    spans = [_ran(job.state, now) for job in run.jobs if job.kind.makes_a_run]
     known = [span for span in spans if span is not None]
     return long_span(sum(known)) if known else "-"
 
@@ -262,7 +262,7 @@ def _ran(state: State, now: float) -> float | None:
 
 
 def _gpu_hours(run: RunDetail, now: float) -> str:
-    jobs = [job for job in run.jobs if job.verb in MAKES_A_RUN]
+    jobs = [job for job in run.jobs if job.kind.makes_a_run]
     hours = sum((_ran(job.state, now) or 0.0) * len(job.gpus) / 3600 for job in jobs)
     return f"{hours:.1f}" if hours else "-"
 

@@ -70,7 +70,7 @@ async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     else:
         warning = await warning_of(supervisor, run_id, f"{name}@{step}", step)
     if not ask.adapter:
-        await require_usable_gpus(supervisor, [runs.recipe(connection, run_id)], "export")
+        await require_usable_gpus(supervisor, [runs.recipe(connection, run_id)])
     run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
     args |= {"warning": warning} if warning else {}
     with transaction(connection):

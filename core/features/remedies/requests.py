@@ -81,7 +81,7 @@ async def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.Remed
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
     accepts.remedy(runs.row(connection, run_id))
-    await require_usable_gpus(supervisor, [recipe], "remedy")
+    await require_usable_gpus(supervisor, [recipe])
     gone = await saved_checkpoints.gone(supervisor, run_id)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step, gone)
     if outdated := await queue.outdated(supervisor, run_id, step):

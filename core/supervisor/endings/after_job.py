@@ -45,7 +45,7 @@ class Again:
 
 def onward(root: Path, job: Job) -> Onward | None:
     """Return the step and checkpoint where a training job can resume; None if it can't or does not train."""
-    if job.verb != "train":
+    if not job.kind.trains_here:
         return None
     try:
         return resume_point.choose(job_folder.run_folder_of(root / job.folder), job.run_name, None)
@@ -81,7 +81,7 @@ def settle(
                     cause = "; ".join(filter(None, (state.cause, made.why_not)))
                     state = msgspec.structs.replace(state, cause=cause)
                     jobs.set_state(connection, job.id, state)
-                if job.verb in data.MAKES_A_RUN:
+                if job.kind.makes_a_run:
                     _end_run(connection, job, _last_try(job, state))
                 notices.add_ending(connection, job.id, _last_try(job, state))
             bisect.queue_next(connection, job, state, results)
@@ -95,7 +95,7 @@ def trained(connection: Connection, job: Job) -> Trained:
     began = [
         other.state.since
         for other in jobs.of_run(connection, job.run_id)
-        if other.verb == "command" and not isinstance(other.state, data.Queued) and other.state.since
+        if other.kind.is_command and not isinstance(other.state, data.Queued) and other.state.since
     ]
     return Trained(row.step, row.steps, min(began) - CLOCKS_S if began else 0.0)
 
@@ -119,11 +119,9 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
     step = args.get("resume", {}).get("step", 0)
     held = job.asked == "pause"
     if not isinstance(state, data.Failed | data.Lost):
-        return Again({**args, "paused": step} if job.verb == "train" else args, held, None)
-    if job.verb in ("import", "push") and state.kind == "environment":
+        return Again({**args, "paused": step} if job.kind.trains_here else args, held, None)
+    if not job.kind.retries or (job.kind.is_asked_for and state.kind == "environment"):
         return None  # the user waits for it: report a missing base model, or a silent hub, at once
-    if job.verb == "chat":
-        return None  # so he does for a chat
     has_moved = step > job.args.get("resume", {}).get("step", 0)
     attempt = next_try(supervisor.settings, state.kind, attempt_number(job), has_moved=has_moved)
     if attempt is None:
@@ -144,9 +142,9 @@ def attempt_number(job: Job) -> int:
 def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dict[str, Any] | None:
     """Return the next job's args: training resumes from `onward`, other jobs repeat. None if it can't resume."""
     own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
-    if job.verb in data.OF_OTHERS:
+    if job.kind.of_others:
         return {**own, "again": True}  # what it reports again replaces what it reported before
-    if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
+    if not job.kind.trains_here or not jobs.has_trained(supervisor.connection, job.id):
         return own
     if onward is None:
         return None
@@ -156,7 +154,7 @@ def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dic
 def _queue_on(connection: Connection, job: Job, state: data.State, again: Again) -> None:
     """Queue the continuation ahead of jobs with its priority; a held one keeps its place."""
     undo = jobs.state_before(connection, job.id)
-    if job.verb in data.MAKES_A_RUN:
+    if job.kind.makes_a_run:
         if undo is None or jobs.has_trained(connection, job.id):
             ending = (
                 data.Stopped(state.ended, "stop", state.since) if isinstance(state, data.Stopped) else state
@@ -208,9 +206,9 @@ def _end_run(connection: Connection, job: Job, state: data.State) -> None:
 
 def _since_training(connection: Connection, job: Job, state: data.State) -> data.State:
     """Return the state of a run whose model is imported: it began when the command did that made the model."""
-    if job.verb != "import" or not isinstance(state, data.Finished):
+    if not job.kind.is_import or not isinstance(state, data.Finished):
         return state
-    made = [other.state for other in jobs.of_run(connection, job.run_id) if other.verb in data.OF_OTHERS]
+    made = [other.state for other in jobs.of_run(connection, job.run_id) if other.kind.of_others]
     since = made[-1].since if made and isinstance(made[-1], data.Finished) else None
     return state if since is None else msgspec.structs.replace(state, since=since)
 
@@ -232,7 +230,7 @@ def _queue_requested(connection: Connection, job: Job) -> None:
 
     That is the check of its recipe, and what features want of it (their endings.py).
     """
-    if job.verb == "approach" or job.verb in data.OF_OTHERS:
+    if not job.kind.leaves_model:
         return  # a command left no model; an approach measured itself and changed no weights
     if checks.runs_at_end(runs.recipe(connection, job.run_id)):
         step, path = checks.newest_checkpoint(connection, job.run_id, None)

@@ -70,7 +70,7 @@ def ending(
     if job.asked in ("stop", *PAUSES) and is_early:
         return data.Stopped(facts.ended, _how(job), since)
     cause = why_of_ranks(facts, last_event, log, ranks)
-    if job.verb in data.OF_OTHERS:
+    if job.kind.of_others:
         cause = causes.of_another_program(cause)
     if ranks and ranks[0].ended is not None:
         facts = replace(facts, code=ranks[0].ended.exit_code)  # torchrun's own is 1

@@ -27,7 +27,7 @@ async def is_over(supervisor: Supervisor, job: Job) -> bool:
 
     Once a read has ended, the caller has to look again: the size that it has seen may be older than what was written.
     """
-    if job.verb != "command":
+    if not job.kind.is_command:
         return True
     attempt = (job.id, job.attempt)
     tries = supervisor.last_reads.setdefault(attempt, [])

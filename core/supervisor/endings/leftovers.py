@@ -21,10 +21,10 @@ LIMIT_S = 10.0  # the end of an export is not held back by a disk that does not 
 
 async def clear(supervisor: Supervisor, job: Job) -> None:
     """Remove the half-written folders of a job whose processes are gone, before it may be tried again."""
-    if job.verb in ("train", "import"):
+    if job.kind.makes_a_run:
         run_folder = job_folder.run_folder_of(supervisor.home.root / job.folder)
         await aside(partial(checkpoint.clear_leftovers, run_folder))
     others = {other.args.get("to") for other in supervisor.live if other.id != job.id}
-    if job.verb == "export" and (target := job.args["to"]) not in others:
+    if (target := job.kind.half_written(job.args)) and target not in others:
         with suppress(TimeoutError):  # the thread goes on
             await asyncio.wait_for(aside(partial(save.clear_leftovers, Path(target))), LIMIT_S)

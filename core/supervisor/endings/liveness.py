@@ -24,7 +24,6 @@ from typing import Literal
 import msgspec
 
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.runs import COMMAND
 from finetop.core.runtime import ranks, stack_dumps
 from finetop.core.runtime.files import open_regular, size_of
 from finetop.core.store import jobs, notices, runs
@@ -73,7 +72,7 @@ async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
     live = list(supervisor.live)
     printed = await aside(lambda: [_printed(supervisor, job) for job in live])
     for job, more in zip(live, printed, strict=True):
-        if job.verb in ("watch", "chat"):
+        if job.kind.idles:
             continue  # a watch only reads, and a chat waits for its user
         vital, size = supervisor.vitals.get(job.id), sizes[job.id] + more
         if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
@@ -106,17 +105,17 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     if not isinstance(state, data.Running):
         return
     limits = supervisor.settings.hung
-    usual = None if job.verb == COMMAND else usual_s(state)
+    usual = None if job.kind.is_command else usual_s(state)
     folder = supervisor.attempt(job).folder
     ranks_here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
     is_idle = evidence == IDLE and nodes == 1  # usage comes from the first node only; another may be working
     verdict = classify(usual, vital.silent_s, vital.stopped_s, is_idle=is_idle, after_s=limits.after_s)
-    if job.verb == COMMAND:
+    if job.kind.is_command:
         verdict = classify_command(
             silence_of(supervisor, job), vital.silent_s, vital.stopped_s, limits.after_s
         )
     frames, late = state.frames, None
-    if verdict == "hung" and job.verb != COMMAND:  # whose process of ours only waits for the program
+    if verdict == "hung" and not job.kind.is_command:  # whose process of ours only waits for the program
         # one that is being ended: what is left of its ranks tells nothing
         if ranks_here * nodes > 1 and not job.asked:
             late = await aside(partial(ranks.late, folder, ranks_here * nodes))
@@ -126,7 +125,7 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
         state = msgspec.structs.replace(state, late=[late.who, late.others, late.did])
     _show(supervisor, job, vital, state)
     # its stacks are written, or time for them is up
-    is_known = job.verb == COMMAND or bool(frames) or vital.silent_s > (vital.asked_at or 0.0) + STACKS_S
+    is_known = job.kind.is_command or bool(frames) or vital.silent_s > (vital.asked_at or 0.0) + STACKS_S
     if verdict == "hung" and (limits.then == "kill" or late is not None) and is_known and not job.asked:
         _end(supervisor, job)
 
@@ -175,7 +174,7 @@ def silence_of(supervisor: Supervisor, job: Job) -> float | None:
 
 def _printed(supervisor: Supervisor, job: Job) -> int:
     """Return how much a command has printed: it lives, also if none of it is a number."""
-    return size_of(supervisor.launcher.logs(supervisor.attempt(job).folder)) if job.verb == COMMAND else 0
+    return size_of(supervisor.launcher.logs(supervisor.attempt(job).folder)) if job.kind.is_command else 0
 
 
 def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:
@@ -238,7 +237,7 @@ def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -
     text = ""
     if state.pulse in HANGS and before.pulse not in HANGS:
         text = f"hung: {pulse.details(state)}"
-    elif job.verb == COMMAND and (state.pulse, state.evidence) == ("silent", IDLE) and not vital.is_reported:
+    elif job.kind.is_command and (state.pulse, state.evidence) == ("silent", IDLE) and not vital.is_reported:
         vital.is_reported = True
         text = f"silent {pulse.details(state)}: {IDLE}"
     _keep(supervisor, job, state, [notices.New(job.run_id, "hung", None, text, time.time())] if text else [])
@@ -255,7 +254,7 @@ def _keep(supervisor: Supervisor, job: Job, state: data.Running, new: Sequence[n
     with transaction(supervisor.connection):
         notices.add(supervisor.connection, new)
         jobs.show_state(supervisor.connection, job.id, state)
-        if job.verb in data.MAKES_A_RUN:
+        if job.kind.makes_a_run:
             runs.show_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
 

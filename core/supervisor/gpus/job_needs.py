@@ -18,7 +18,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import FinetopError
-from finetop.core.protocol import runs as data
+from finetop.core.protocol.job_kinds import Sizes
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.references import references
 from finetop.core.runtime.gpu import GIB, Gpu
@@ -29,12 +29,6 @@ from finetop.core.supervisor.gpus.placement import Want
 
 PATIENCE_S = 10.0  # for a plan; then the job gets a whole GPU
 DEEPEST = 50  # chain of runs that each started from another run
-# Beside a check's model: what it reads at once (4,096 tokens: 2 GiB of logits), cached prefixes (at most 4 GiB) and
-# CUDA. An export holds the model twice while it merges, in float32 if requested.
-CHECK_BESIDE_GIB = 8.0
-EXPORT_BESIDE_GIB = 4.0
-EXPORT_BYTES = 8.0  # per parameter
-CHAT_BESIDE_GIB = 2.0  # beside a chat's models: the keys and values of its conversations, and CUDA
 
 
 @dataclass
@@ -61,7 +55,7 @@ class Planner:
         while True:
             job, recipe, card = self._waiting.get()
             try:
-                self.estimates[job.id] = estimate(self.home, job.verb, recipe, card, chat_models(job.args))
+                self.estimates[job.id] = estimate(self.home, job, recipe, card)
             except FinetopError:
                 # the model is not here, or its config can't be read: the job will say so
                 self.estimates[job.id] = None
@@ -72,15 +66,16 @@ class Planner:
 
 def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Want | None:
     """Return what a job needs on a machine with such GPUs, or None while that is being estimated."""
-    if job.verb in data.READS or (job.verb == "chat" and not chat_models(job.args)):
+    kind = job.kind
+    if kind.only_reads(job.args):
         return Want(gpus=0)
     recipe = runs.recipe(connection, job.run_id)
     budget = recipe.get("budget") or {}
     gpus = 1 if budget.get("gpus") is None else int(budget["gpus"])
-    if job.verb not in data.TRAINS:
+    if not kind.takes_budget:
         gpus = min(gpus, 1)
     memory_gib = budget.get("memory_gib")
-    if gpus == 0 or job.verb == "command" or (job.verb == "train" and memory_gib is not None):
+    if gpus == 0 or kind.is_command or (kind.trains_here and memory_gib is not None):
         return Want(gpus, None if memory_gib is None else float(memory_gib))
     if not planner.ask(job, on_base(connection, recipe), card):
         return None
@@ -100,19 +95,9 @@ def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def chat_models(args: dict[str, Any]) -> int:
-    """Return how many models a chat has in memory: an adapter and its base are one."""
-    sides = [side for side in args.get("sides", ()) if side["kind"] in ("base", "checkpoint")]
-    tuned = [side for side in sides if side["kind"] == "checkpoint"]
-    inside = {side["folder"] for side in tuned if side.get("is_adapter")}
-    bases = {side["folder"] for side in sides if side["kind"] == "base"}
-    return len(tuned) + len(bases - inside)
-
-
-def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu, models: int = 1) -> float | None:
+def estimate(home: Home, job: Job, resolved: dict[str, Any], card: Gpu) -> float | None:
     """Estimate the memory that a job needs on each such GPU, in GiB, every row as long as the recipe allows.
 
-    `models` is how many of this size a chat has in memory.
     None for a model that no process here has built, whose config.json alone does not tell.
     Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
     """
@@ -128,7 +113,7 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu, models:
 
     recipe = recipe_from_resolved(resolved)
     found = inputs.find_config(recipe.model, home)
-    gpus = recipe.budget.gpus or 1 if verb == "train" else 1
+    gpus = recipe.budget.gpus or 1 if job.kind.trains_here else 1
     machine = Machine("gpu", card.name, card.total_gib * GIB, has_bfloat16=card.has_bfloat16)
     shape = rehearsed.shape_of(recipe, found.file, home) or shape_of(recipe, found.config)
     if not shape.is_known:
@@ -137,12 +122,6 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu, models:
     weights = next((part.bytes for part in estimated.parts if part.name == "weights"), 0.0)
     if not METHODS.load(recipe.method.name).keeps_base:  # in training also float32 masters
         weights = estimated.parameters * (4.0 if estimated.dtype == "float32" else 2.0)
-    match verb:
-        case "check" | "remedy" | "approach" | "measure":
-            copied = answers.copy_of(weights) if recipe.model.engine == "vllm" else 0.0
-            return (weights + copied) / GIB + CHECK_BESIDE_GIB
-        case "chat":
-            return models * weights / GIB + CHAT_BESIDE_GIB
-        case "export":
-            return estimated.parameters * EXPORT_BYTES / GIB + EXPORT_BESIDE_GIB
-    return estimated.need / GIB
+    copied = answers.copy_of(weights) if recipe.model.engine == "vllm" else 0.0
+    sizes = Sizes(estimated.need, weights, copied, estimated.parameters)
+    return job.kind.gib(sizes, job.kind.models(job.args))

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import job_kinds, runs as data
 from finetop.core.runtime import gpus as nvml
 from finetop.core.runtime.gpu import Gpu, GpuReading, is_named
 from finetop.core.runtime.torch_fits import VISIBLE
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.gpus.job_needs import Planner, chat_models, want_of
+from finetop.core.supervisor.gpus.job_needs import Planner, want_of
 from finetop.core.supervisor.gpus.monitor import TimedReading, Watch
 from finetop.core.supervisor.gpus.placement import (
     Decision,
@@ -169,13 +169,13 @@ def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Plac
 
 def takes_no_place(supervisor: Supervisor, job: Job) -> bool:
     """Return whether a job runs beside all others: a watch, and a chat without a GPU that it could wait for."""
-    if job.verb != "chat":
-        return job.verb == "watch"
+    if not job.kind.idles or job.kind.only_reads(job.args):
+        return job.kind.idles
     if not isinstance(job.state, data.Queued):
         return not job.gpus
     pool = supervisor.pool
     has_gpus = pool.is_in_charge and any(not left_out(supervisor, gpu) for gpu in pool.seen.gpus)
-    return not chat_models(job.args) or job.args.get("on_cpu") is True or (pool.has_looked and not has_gpus)
+    return job.args.get("on_cpu") is True or (pool.has_looked and not has_gpus)
 
 
 def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
@@ -206,7 +206,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     on_gpus, unfit = {job for job, _ in held}, sum(1 for gpu in ours if gpu.fault)
     cpu_live = sum(1 for job in here if job.id not in on_gpus)
     decision = decide(waiting, cards, with_usage(held, pool.uses), rules, unfit=unfit, cpu_live=cpu_live)
-    chats = {job.id for job in (*supervisor.live, *ready) if job.verb == "chat"}
+    chats = {job.id for job in (*supervisor.live, *ready) if job.kind.idles}
     blocked = [job for job in waiting if job.job in decision.reasons and job.job not in chats]
     shares = {job: [share for other, share in held if other == job] for job in on_gpus & chats}
     others = [*with_usage([(job, share) for job, share in held if job not in chats], pool.uses)]
@@ -285,7 +285,7 @@ def environment(supervisor: Supervisor, shares: Placement, verb: data.Verb = "tr
     """
     if not supervisor.pool.is_in_charge:
         return {}  # the environment is left as it is
-    by_number = verb == "command" and not any(gpu.is_part for gpu in supervisor.pool.seen.gpus)
+    by_number = job_kinds.of(verb).is_command and not any(gpu.is_part for gpu in supervisor.pool.seen.gpus)
     names = [str(share.index) if by_number else share.uuid for share in shares]
     # without this, CUDA numbers GPUs by speed and NVML by bus position
     return {VISIBLE: ",".join(names), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}

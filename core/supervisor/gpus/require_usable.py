@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from finetop.core.protocol import runs as data
 from finetop.core.runtime import torch_fits
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.io_thread import aside
@@ -24,14 +23,12 @@ async def first_reading(supervisor: Supervisor) -> None:
         await asyncio.sleep(0.05)
 
 
-async def require_usable_gpus(
-    supervisor: Supervisor, recipes: Iterable[Mapping[str, Any]], verb: data.Verb = "train"
-) -> None:
+async def require_usable_gpus(supervisor: Supervisor, recipes: Iterable[Mapping[str, Any]]) -> None:
     """Require a GPU that torch can use, if a job of these recipes would get one here. Raises EnvironmentTrouble.
 
     Other programs bring a torch of their own, and nodes of a cluster have other GPUs.
     """
-    if verb in data.READS or supervisor.settings.slurm is not None:
+    if supervisor.settings.slurm is not None:
         return
     await first_reading(supervisor)
     if not any(recipe.get("command") is None and takes_gpu(recipe) for recipe in recipes):

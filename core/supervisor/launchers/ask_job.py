@@ -13,8 +13,6 @@ from finetop.core.store.jobs import Job
 from finetop.core.supervisor.endings.exit_reason import KILLS
 
 Wish = Literal["stop", "kill", "pause", "rest"]  # rest is the pause of quiet hours
-# These resume where they were; an import or export is soon over.
-CAN_PAUSE = ("train", "check", "remedy", "approach", "measure", "command")
 
 
 def ask(connection: Connection, job: Job, wish: Wish) -> None:
@@ -30,14 +28,14 @@ def ask(connection: Connection, job: Job, wish: Wish) -> None:
     jobs.set_request(connection, job.id, wish)
     state = msgspec.structs.replace(job.state, asked="pause" if wish == "rest" else wish)
     jobs.set_state(connection, job.id, state)
-    if job.verb in data.MAKES_A_RUN:
+    if job.kind.makes_a_run:
         runs.set_state(connection, job.run_id, state)
 
 
 def goes_on_later(connection: Connection, job: Job) -> bool:
     """Return True if a job that is stopped now can resume where it was."""
-    if job.verb == "command":
+    if job.kind.is_command:
         return bool(runs.recipe(connection, job.run_id)["command"]["resume_command"])
-    if job.verb == "train":
+    if job.kind.trains_here:
         return bool(runs.recipe(connection, job.run_id).get("train", {}).get("resumable", True))
-    return job.verb in CAN_PAUSE
+    return job.kind.can_pause

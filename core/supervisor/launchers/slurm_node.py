@@ -94,7 +94,7 @@ def not_started(attempt: int, number: int) -> dict[str, Any]:
 def go_on(folder: Path) -> None:
     """Make a restarted training job resume from the run's newest complete checkpoint. Raises OSError."""
     spec = read_spec(folder)
-    if spec.verb != "train":
+    if not spec.kind.trains_here:
         return  # it starts over; existing scores are kept
     run_folder = run_folder_of(folder)
     try:
@@ -209,9 +209,9 @@ class Node:
     def _has_moved(self) -> bool:
         """Return True if another start would make progress; otherwise it would hit its time limit for ever."""
         spec = read_spec(self._folder)
-        if spec.verb == "train":
+        if spec.kind.trains_here:
             return newest_step(self._folder) > self.began_at
-        if spec.verb == "command" and not (spec.recipe.get("command") or {}).get("resume_command"):
+        if spec.kind.is_command and not (spec.recipe.get("command") or {}).get("resume_command"):
             return False  # it would start over
         return int(os.environ.get("SLURM_RESTART_COUNT", "0")) < MOST_STARTS
 

@@ -13,7 +13,6 @@ from finetop.core.recipe.home_settings import OF_SBATCH, Slurm
 from finetop.core.store import jobs, notes, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.gpus.job_needs import chat_models
 from finetop.core.supervisor.launchers.launcher import Batch, JobStatus
 from finetop.core.supervisor.state import Supervisor
 
@@ -29,8 +28,7 @@ def split_by_place(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[J
 
 def runs_on_cluster(supervisor: Supervisor, job: Job) -> bool:
     """Return True if a job runs on the cluster: `slurm` is in settings.yaml and the job computes."""
-    only_reads = job.verb in data.READS or (job.verb == "chat" and not chat_models(job.args))
-    return supervisor.settings.slurm is not None and not only_reads
+    return supervisor.settings.slurm is not None and not job.kind.only_reads(job.args)
 
 
 def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
@@ -63,10 +61,10 @@ def batch_of(supervisor: Supervisor, job: Job) -> Batch | None:
         for tag in notes.tags_of(supervisor.connection, job.run_id)
         if tag.startswith(tags.SWEEP)
     ]
-    is_first = job.verb in data.TRAINS and "retry" not in job.args and "resume" not in job.args
+    is_first = job.kind.takes_budget and "retry" not in job.args and "resume" not in job.args
     return Batch(
         name=f"{job.run_name}-{job.verb}",
-        options=options(slurm, budget, has_gpus=has_gpus(supervisor), is_training=job.verb in data.TRAINS),
+        options=options(slurm, budget, has_gpus=has_gpus(supervisor), is_training=job.kind.takes_budget),
         array=of_sweep[0] if of_sweep and is_first else "",
         at_once=slurm.at_once,
     )
@@ -123,6 +121,6 @@ def update_places(supervisor: Supervisor, statuses: Mapping[int, JobStatus]) -> 
         state = msgspec.structs.replace(state, waits=place.waits, since=since)
         with transaction(supervisor.connection):
             jobs.show_state(supervisor.connection, job.id, state)
-            if job.verb in data.MAKES_A_RUN:
+            if job.kind.makes_a_run:
                 runs.show_state(supervisor.connection, job.run_id, state)
         supervisor.touch([job.run_id])

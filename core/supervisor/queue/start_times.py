@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import job_kinds, runs as data
+from finetop.core.protocol.job_kinds import JobKind
 from finetop.core.protocol.messages.queue import LiveRow
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu
@@ -22,13 +23,9 @@ from finetop.core.supervisor.gpus.usage import card_of
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording.queue import ON_CPU
 
-WHOLE = ("train", "command", "check")  # verbs of jobs whose time left is that of all their phases
-LEARNED = ("train", "check", "export")
 REMEMBERED = 60  # newest ended jobs that durations are learned from
 # jobs that are told a time: each end asks again for all that wait, 20 of them on 8 GPUs take some 10 ms
 MOST = 20
-# What a run's duration depends on, besides model, method and data: runs of a sweep over other settings take as long.
-LENGTH_SETTINGS = ("epochs", "max_steps", "batch_size", "grad_accumulation", "activation_checkpointing")
 
 
 def live_rows(supervisor: Supervisor, live: Sequence[Job], tried: Mapping[int, data.Tried]) -> list[LiveRow]:
@@ -52,7 +49,7 @@ def starts(
 ) -> dict[int, tuple[float, str]]:
     """Return when the first waiting jobs would start (wall clock), after which run's end; `recipes` are by run id."""
     may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
-    live = [job for job in live if job.id not in supervisor.places and job.verb not in ("watch", "chat")]
+    live = [job for job in live if job.id not in supervisor.places and not job.kind.idles]
     if not may:
         return {}
     lengths = Lengths(supervisor.connection, recipes)
@@ -91,11 +88,12 @@ class Lengths:
     def __init__(self, connection: Connection, recipes: Mapping[int, dict[str, Any]]) -> None:
         self._recipes = recipes
         self._took: dict[str, list[float]] = {}  # by kind of job, newest first
+        learned = [verb for verb, kind in job_kinds.kinds().items() if type(kind).alike is not JobKind.alike]
         query = (
             "SELECT j.verb, j.args, j.state, r.recipe FROM jobs j JOIN runs r ON r.id = j.run_id"
-            f" WHERE j.word = 'finished' AND j.verb IN {LEARNED} ORDER BY j.id DESC LIMIT ?"
+            " WHERE j.word = 'finished' AND list_contains(?, j.verb) ORDER BY j.id DESC LIMIT ?"
         )
-        for verb, args, state, recipe in connection.execute(query, [REMEMBERED]).fetchall():
+        for verb, args, state, recipe in connection.execute(query, [learned, REMEMBERED]).fetchall():
             finished, of_job = msgspec.json.decode(state, type=data.Finished), msgspec.json.decode(recipe)
             if key := kind_of(verb, msgspec.json.decode(args), of_job):
                 self._took.setdefault(key, []).append(finished.ended - finished.since)
@@ -129,12 +127,12 @@ class Lengths:
         durations = self._took.get(self._kind(job), ())
         if not durations:
             return None
-        return durations[0] if job.verb == "train" else median(durations[:5])
+        return durations[0] if job.kind.trains_here else median(durations[:5])
 
     def _with_check(self, job: Job, seconds: float | None) -> float | None:
         """Add the check that follows a training; None if it is unknown how long that takes."""
         recipe = self._recipes[job.run_id]
-        if seconds is None or job.verb != "train" or not checks.runs_at_end(recipe):
+        if seconds is None or not job.kind.trains_here or not checks.runs_at_end(recipe):
             return seconds
         durations = self._took.get(kind_of("check", {}, recipe), ())
         return seconds + median(durations[:5]) if durations else None
@@ -143,21 +141,13 @@ class Lengths:
 def _own_left(job: Job) -> float | None:
     """Return the seconds left that a job reports, if it means the whole job and not its phase."""
     assert isinstance(job.state, data.Running)
-    return job.state.left_s if job.verb in WHOLE else None
+    return job.state.left_s if job.kind.reports_whole else None
 
 
 def kind_of(verb: str, args: Mapping[str, Any], recipe: dict[str, Any]) -> str:
     """Return the key of a job's duration: those with the same key take about as long here; empty: unlike others."""
-    match verb:
-        case "train":
-            return "" if "resume" in args else f"train {length_key(recipe)}"
-        case "check":
-            return f"check {recipe['model']['id']}"
-        case "export":
-            form = [args.get(name) for name in ("quants", "adapter", "dtype")]
-            return f"export {recipe['model']['id']} {form}"
-        case _:
-            return ""
+    alike = job_kinds.of(verb).alike(args, recipe)
+    return "" if alike is None else f"{verb} {alike}"
 
 
 @dataclass(frozen=True)
@@ -206,10 +196,3 @@ def simulate(
             return starts
         now, number = max(now, ends[0][0]), ends[0][1]
         after = live.pop(number).name
-
-
-def length_key(recipe: dict[str, Any]) -> str:
-    """Return the key of a run's duration: recipes with the same key take about as long on one machine."""
-    train, method, objective = recipe["train"], recipe["method"], recipe["objective"]
-    of_train = [train.get(name) for name in LENGTH_SETTINGS]
-    return repr((recipe["model"], method["name"], objective, recipe["data"], of_train))

@@ -274,7 +274,7 @@ def _state_of(connection: Connection, record: Record) -> data.State:
     state: data.State = msgspec.convert(record.store.run["state"], data.State)
     if isinstance(state, data.Running):
         live = [job for job in jobs.live(connection) if job.run_id == record.id]
-        state = next((job.state for job in live if job.verb in data.MAKES_A_RUN), state)
+        state = next((job.state for job in live if job.kind.makes_a_run), state)
     return state
 
 

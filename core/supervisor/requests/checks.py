@@ -43,7 +43,7 @@ async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
         return existing
     if fault is not None:
         raise fault
-    await require_usable_gpus(supervisor, [recipe], "check")
+    await require_usable_gpus(supervisor, [recipe])
     run_id, _ = runs.find_run(connection, ask.run)
     with transaction(connection):
         answer = queue.add(connection, run_id, ask, made=made, gone=gone)
@@ -75,7 +75,7 @@ def find_existing(
     settings = queue.own_settings(ask.general, recipe)
     under_way = [job for job in jobs.of_run(connection, run_id) if job.is_under_way]
     checking = next((job for job in under_way if job.verb == "check"), None)
-    making = next((job for job in under_way if job.verb in data.MAKES_A_RUN), None)
+    making = next((job for job in under_way if job.kind.makes_a_run), None)
     if making is not None and ask.step is None and _is_for_its_end(connection, run_id, recipe, making):
         return CheckAnswer(making.id, name, 0, "after")
     # a verdict on named weights stands when they are deleted

@@ -38,7 +38,7 @@ def require_unwatched(supervisor: Supervisor, ask: Watch) -> None:
     """Require that no run watches this program already. Raises Refused."""
     own = (ask.pid, ask.start) if ask.pid else folder_of(ask.recipe)
     for job in (*jobs.queued(supervisor.connection), *jobs.live(supervisor.connection)):
-        if job.verb != "watch":
+        if not job.kind.only_watches:
             continue
         pid = job.args.get("pid")
         if own == (

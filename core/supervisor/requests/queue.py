@@ -47,7 +47,7 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
 def _doing(job: Job, tried: data.Tried | None) -> str:
     """Name a run that trains; for other jobs add what they do: 'demo (check 12 of 60 items, 3 min left)'."""
     assert isinstance(job.state, data.Running)
-    doing = "" if job.verb in data.TRAINS else f" ({wording.job(job.verb, job.state, tried)})"
+    doing = "" if job.kind.takes_budget else f" ({wording.job(job.verb, job.state, tried)})"
     return f"{job.run_name}{doing}"
 
 
@@ -62,7 +62,7 @@ def _row(
     _, _, do = state.because.partition(": ") if job.run_id in supervisor.waiting else ("", "", "")
     if job.held:
         do = f"finetop queue release {job.run_name}"
-    step = job.args.get("resume", {}).get("step") if job.verb == "train" else job.args.get("step")
+    step = job.args.get("resume", {}).get("step") if job.kind.trains_here else job.args.get("step")
     return QueueRow(
         run_id=job.run_id,
         run=job.run_name,
@@ -98,7 +98,7 @@ def _by_default(supervisor: Supervisor, job: Job) -> str:
     pool = supervisor.pool
     if placement.runs_on_cluster(supervisor, job):
         return ""
-    if job.verb == "import" or (pool.has_looked and not pool.is_in_charge):
+    if job.kind.only_reads(job.args) or (pool.has_looked and not pool.is_in_charge):
         return ON_CPU
     return "1 GPU" if pool.is_in_charge else ""
 

@@ -41,7 +41,7 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
     detail = runs.detail(connection, run_id)
     if (waiting := released(supervisor, run_id, name, ask)) is not None:
         return waiting
-    if detail.row.made_by in data.OF_OTHERS:
+    if detail.row.maker.of_others:
         return run_again(supervisor, detail, ask)
     require_ended(detail, name)
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
@@ -123,7 +123,7 @@ def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> Res
             queue_order.hold(connection, job.id, held=False)
     supervisor.touch()
     step = max(int(job.args.get("resume", {}).get("step", 0)) for job in waiting)
-    if waiting[0].verb == "command" and waiting[0].args.get("again"):
+    if waiting[0].kind.is_command and waiting[0].args.get("again"):
         step = step_of_command(runs.detail(connection, run_id))
     return ResumeAnswer(name, step, [], jobs.place_of(connection, run_id), waiting[0].verb)
 
@@ -136,10 +136,12 @@ def step_of_command(detail: data.RunDetail) -> int:
 
 def require_ended(detail: data.RunDetail, name: str) -> None:
     """Raise Refused if a run trains or waits, or was never trained here."""
-    if any(job.verb == "import" for job in detail.jobs):
+    if any(job.kind.is_import for job in detail.jobs):
         hint = f"Start a new run from it: model.id: run:{name}."
         raise Refused(f"{name} was made elsewhere: it has no trainer state to resume from.", hint=hint)
-    if any(job.verb == "approach" for job in detail.jobs):
+    if any(
+        job.kind.makes_a_run and not job.kind.leaves_model and not job.kind.of_others for job in detail.jobs
+    ):
         hint = f"If its measurement failed, repeat it: finetop retry {name}."
         raise Refused(f"{name} trains no weights: there is nothing to resume.", hint=hint)
     accepts.free(detail.row)

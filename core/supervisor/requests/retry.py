@@ -30,21 +30,21 @@ def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
         return RetryAnswer(name, waiting[0].verb, went.step, went.place)
     detail = runs.detail(connection, run_id)
     job = failed_job(detail, name)
-    if job.verb == "train":
+    if job.kind.trains_here:
         resumed = resume.resume(supervisor, Resume(ask.run))
         return RetryAnswer(name, job.verb, resumed.step, resumed.place)
     args = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
-    if job.verb in data.OF_OTHERS:
+    if job.kind.of_others:
         args["again"] = True
-    priority = jobs.TRAIN_PRIORITY if job.verb in data.TRAINS else jobs.CHECK_PRIORITY
+    priority = jobs.TRAIN_PRIORITY if job.kind.takes_budget else jobs.CHECK_PRIORITY
     with transaction(connection):
         undo = None
-        if job.verb in data.MAKES_A_RUN:
+        if job.kind.makes_a_run:
             undo = runs.snapshot(connection, run_id, detail.row.state)
             runs.queue_again(connection, run_id)
         jobs.add_job(connection, run_id=run_id, verb=job.verb, args=args, priority=priority, undo=undo)
     supervisor.touch()
-    step = resume.step_of_command(detail) if job.verb == "command" else args.get("step") or 0
+    step = resume.step_of_command(detail) if job.kind.is_command else args.get("step") or 0
     return RetryAnswer(name, job.verb, step, jobs.place_of(connection, run_id))
 
 
@@ -61,14 +61,14 @@ def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
     """Return the job to retry: the one that makes the run, else the newest check or export. Raises Refused."""
     accepts.free(detail.row)
     bad = (data.Failed, data.Lost, data.Stopped)
-    newest = {job.verb: job for job in detail.jobs if job.verb != "chat"}
+    newest = {job.verb: job for job in detail.jobs if job.kind.retries}
     making = isinstance(detail.row.state, bad)  # else a refused job left the run as it was
     retryable = [job for job in newest.values() if isinstance(job.state, bad)]
-    retryable = [job for job in retryable if making or job.verb not in data.MAKES_A_RUN]
+    retryable = [job for job in retryable if making or not job.kind.makes_a_run]
     if not retryable:
         hint = "To train it further, see `finetop resume --help`."
         raise Refused(f"{name} has {data.word(detail.row.state)}: nothing in it failed.", hint=hint)
-    return max(retryable, key=lambda job: (job.verb in data.MAKES_A_RUN, job.id))
+    return max(retryable, key=lambda job: (job.kind.makes_a_run, job.id))
 
 
 ANSWERS = {Retry: retry_on_usable_gpu}

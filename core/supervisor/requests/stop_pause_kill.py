@@ -17,7 +17,7 @@ from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.endings.exit_reason import KILLS
-from finetop.core.supervisor.launchers.ask_job import CAN_PAUSE, ask, goes_on_later
+from finetop.core.supervisor.launchers.ask_job import ask, goes_on_later
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording import jobs as wording
 from finetop.core.wording.endings import state_word
@@ -51,12 +51,8 @@ def pause(supervisor: Supervisor, request: Pause) -> Done:
 
 def require_pausable(connection: Connection, job: Job) -> None:
     """Raise Refused if a live job can't resume later."""
-    if job.verb not in CAN_PAUSE:
-        hint = "Wait for it to end: it does not take long."
-        if job.verb == "chat":
-            hint = "Close it; what was answered is kept."
-        if job.verb == "watch":
-            hint = f"finetop did not start that program. To watch it no longer: finetop stop {job.run_name}."
+    if not job.kind.can_pause:
+        hint = job.kind.no_pause.format(run=job.run_name)
         raise Refused(f"the {job.verb} of {job.run_name} can't be paused.", hint=hint)
     if job.asked in KILLS:
         raise Refused(f"{job.run_name} is being killed.")
@@ -64,7 +60,7 @@ def require_pausable(connection: Connection, job: Job) -> None:
         raise Refused(f"{job.run_name} was already asked to stop.")
     if not goes_on_later(connection, job):
         hint = f"End it: finetop stop {job.run_name}."
-        if job.verb == "command":
+        if job.kind.is_command:
             why = "command.resume_command is not set, so how its program goes on is not known"
             raise Refused(f"{job.run_name} could not be resumed: {why}.", hint=hint)
         raise Refused(f"{job.run_name} could not be resumed: train.resumable is false.", hint=hint)
@@ -112,7 +108,7 @@ def remove_from_queue(connection: Connection, job: Job) -> None:
     before = jobs.state_before(connection, job.id)
     if before is not None:
         runs.put_back(connection, job.run_id, before)
-    elif job.verb in data.MAKES_A_RUN:
+    elif job.kind.makes_a_run:
         runs.set_state(connection, job.run_id, cancelled)
 
 

@@ -16,7 +16,7 @@ import msgspec
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, did_you_mean
 from finetop.core.external.recipe import require_program
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import job_kinds, runs as data
 from finetop.core.protocol.messages.submit import (
     Import,
     ImportAnswer,
@@ -173,7 +173,8 @@ def trains(recipe: Mapping[str, Any]) -> data.Verb:
 async def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
     """Make a run: its folder with the recipe, its rows, and the job that makes it. Return id and name."""
     require_run(supervisor, order)
-    await require_usable_gpus(supervisor, [order.recipe], order.verb)
+    if not job_kinds.of(order.verb).only_reads(order.args):
+        await require_usable_gpus(supervisor, [order.recipe])
     require_launchers(supervisor, [order.recipe])
     gone = await ancestry.gone_of(supervisor, [order.recipe])
     with all_or_nothing(supervisor) as folders:
@@ -189,13 +190,13 @@ def require_run(supervisor: Supervisor, order: Order) -> None:
     secrets.require_none(msgspec.json.encode([order.recipe, order.args]).decode(), "the recipe")
     options = order.recipe.get("trainer_args")
     secrets.require_no_setting(options if isinstance(options, dict) else {}, "trainer_args")
-    read = recipe_from_mapping(order.recipe, to_train=order.verb == "train")
-    if data.maker_of(read.objective.name) != order.verb:
+    read = recipe_from_mapping(order.recipe, to_train=job_kinds.of(order.verb).trains_here)
+    if job_kinds.maker_of(read.objective.name) != order.verb:
         message = f"objective is {quoted(read.objective.name)}, which is not of a run made by {order.verb}."
         raise BadInput(message, hint="A chain has no stage with a command; else leave objective out.")
     if read.command is not None:
         require_no_secrets(read.command)
-        if order.verb == "command":
+        if job_kinds.of(order.verb).is_command:
             require_startable(read.command)
             outputs.require_free(supervisor, order.recipe)
     placement.require_nodes(supervisor, msgspec.structs.asdict(read.budget))

@@ -18,7 +18,7 @@ from finetop.core.train import methods
 CORE = Path(__file__).resolve().parents[3] / "core"
 PACKED = [name for name in weight_formats.names() if name != "none"]
 # Where a format is named that is not just any: what a plan and an approach suggest, and what a method goes with.
-NAMED = {"plan/changes.py", "approaches/qlora.py", "train/methods"}
+NAMED = {"plan/changes.py", "features/approaches/approaches/qlora.py", "train/methods"}
 
 
 def test_the_files_are_the_choices_whole_weights_first() -> None:

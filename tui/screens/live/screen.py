@@ -10,9 +10,10 @@ from textual.app import ComposeResult
 from textual.geometry import Size
 
 from finetop.core.errors import NoSupervisor
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.queue import LiveRow, Queue, QueueAnswer
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
-from finetop.core.protocol.runs import MAKES_A_RUN, Running, RunRow
+from finetop.core.protocol.runs import Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
@@ -133,7 +134,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         more = f"   {self.at + 1} of {len(self.tiles)}" if hidden else ""
         running = jobs.counts(Counter(map(_verb, self.tiles)))
         state.show((((f" {running}", "bold"), (more, "dim")),))
-        job = f"the {jobs.NAMES[self.tile.row.what]} of " if isinstance(self.tile, Entry) else ""
+        job = f"the {job_kinds.of(self.tile.row.what).word} of " if isinstance(self.tile, Entry) else ""
         bottom.offer((next_line("enter", f"watch {job}{self.to_copy()}"),), self.KEYS)
 
     def action_move(self, by: int) -> None:
@@ -168,7 +169,7 @@ async def _side_jobs(host: Host) -> list[Entry]:
         except NoSupervisor:
             continue
         label = home.label if len(host.homes) > 1 else ""
-        side_jobs += [Entry(label, row) for row in queue.live if row.what not in MAKES_A_RUN]
+        side_jobs += [Entry(label, row) for row in queue.live if not job_kinds.of(row.what).makes_a_run]
     return side_jobs
 
 

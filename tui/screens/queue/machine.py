@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer, NodeRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
@@ -143,7 +144,7 @@ def user_spans(gpu: GpuRow, room: int) -> Line:
         return (("✗ ", "red"), (cut_end(fault_words(gpu), room - 2), "red"))
     parts: list[tuple[str, StyleName]] = []
     for job in gpu.jobs:
-        verb = "" if job.verb == "train" else f" ({job.verb})"
+        verb = "" if job_kinds.of(job.verb).trains_here else f" ({job.verb})"
         parts.append((cut_middle(clean_line(job.run), 24) + verb, ""))
     parts += [(foreign_process(other), "amber") for other in gpu.others[:2]]
     if gpu.others_gib > IDLE_GIB and not gpu.others:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
-from finetop.core.protocol.runs import TRAINS
 from finetop.core.text import clean_line
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, short_span
@@ -128,5 +128,5 @@ def progress(row: LiveRow, now: float) -> str:
 def _priority(entry: Entry) -> str:
     if entry.waits is None:
         return ""
-    usual = PRIORITIES["normal"] if entry.waits.what in TRAINS else 0
+    usual = PRIORITIES["normal"] if job_kinds.of(entry.waits.what).takes_budget else 0
     return "" if entry.waits.priority == usual else priority_word(entry.waits.priority)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from finetop.core.protocol.runs import OF_OTHERS, UNKNOWN, Finished, Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import UNKNOWN, Finished, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs, numbers_from
 from finetop.core.wording.durations import clock, long_span
@@ -94,7 +94,7 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
     if (
         not row.step
         and state.phase == "training"
-        and row.made_by in OF_OTHERS
+        and row.maker.of_others
         and not (state.asked or state.pulse)
     ):
         return (("   ", ""), ("running", "cyan"), ("  no numbers yet", ""))

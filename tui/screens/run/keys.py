@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from finetop.core.protocol.accepts import accepts
 from finetop.core.protocol.runs import (
-    OF_OTHERS,
     CheckBrief,
     Failed,
     Finished,
@@ -222,6 +221,6 @@ def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
 
 def _checks_at_end(detail: RunDetail) -> bool:
     check, command = detail.recipe.get("check"), detail.recipe.get("command")
-    if detail.row.made_by in OF_OTHERS and command and not (command["output"] or output_in(command["run"])):
+    if detail.row.maker.of_others and command and not (command["output"] or output_in(command["run"])):
         return False
     return isinstance(check, dict) and bool(check.get("at_end")) and check.get("general") is not None

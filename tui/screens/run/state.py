@@ -14,8 +14,6 @@ from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.messages.checks import Checks, ChecksAnswer
 from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import (
-    MAKES_A_RUN,
-    OF_OTHERS,
     Finished,
     JobRow,
     Queued,
@@ -177,10 +175,10 @@ def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
     if chosen is not None:
         return next((job for job in detail.jobs if job.id == chosen), None)
     started = [job for job in detail.jobs if not isinstance(job.state, Queued)]
-    training = [job for job in started if job.verb in MAKES_A_RUN]
+    training = [job for job in started if job.kind.makes_a_run]
     is_checked_now = isinstance(detail.row.checking, Running) and not isinstance(detail.row.state, Running)
     if training and not is_checked_now:
-        commands = [job for job in training if job.verb in OF_OTHERS]
+        commands = [job for job in training if job.kind.of_others]
         return commands[-1] if commands and isinstance(training[-1].state, Finished) else training[-1]
     return started[-1] if started else None
 

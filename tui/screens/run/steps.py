@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetop.core.features.data_versions.messages import SourceFacts
-from finetop.core.protocol.runs import OF_OTHERS, AlarmRow, CheckpointRow, Relative, RunDetail
+from finetop.core.protocol.runs import AlarmRow, CheckpointRow, Relative, RunDetail
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock
 from finetop.core.wording.units import size_word
@@ -26,7 +26,7 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
     """Return the table of checkpoints; the first line is its header."""
     if not detail.checkpoints:
         stop = "S stops the run after it has saved one."
-        if detail.row.made_by in OF_OTHERS:
+        if detail.row.maker.of_others:
             stop = "They are read from its output when it has ended."
         return [(), ((f"   No checkpoint yet. {stop}", "dim"),)]
     checks = {check.step: check for check in reversed(detail.checks)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetop.core.protocol.messages.runs import ProcessRow
-from finetop.core.protocol.runs import OF_OTHERS, RunDetail, SampleRow
+from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.endings import state_word
@@ -40,7 +40,7 @@ def body_lines(state: ViewState, *, only_ascii: bool = False) -> tuple[list[Line
         case "log":
             state.is_longer = can_scroll(state.log, held, width, height - 1)
             return log_lines(state.log, held, width, height), ""
-        case "samples" if detail.row.made_by in OF_OTHERS:
+        case "samples" if detail.row.maker.of_others:
             return [(), (("   No samples: another program writes none.", "dim"),)], ""
         case "samples":
             if state.samples == "beside" and len(steps_of(detail.samples)) > 1:
@@ -126,7 +126,7 @@ def system_lines(board: Board) -> list[Line]:
 def _why(detail: RunDetail) -> str:
     if not detail.row.step:
         return " (measured from the first step on)"
-    if detail.row.made_by in OF_OTHERS:
+    if detail.row.maker.of_others:
         return " (another program's run)"
     if detail.device.startswith("cpu"):
         return " (it runs on the CPU)"

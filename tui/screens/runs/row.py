@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from finetop.core.client.remote.merge_runs import bare
 from finetop.core.protocol.run_columns import cell as chosen_cell, is_word, word_of
 from finetop.core.protocol.run_filter import is_metric
-from finetop.core.protocol.runs import COMMAND, IMPORTED, OF_OTHERS, WATCHED, RunRow
+from finetop.core.protocol.runs import COMMAND, IMPORTED, WATCHED, RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.core.wording.units import value
@@ -57,7 +57,7 @@ class Column:
 
 
 def _how(row: RunRow, now: float, sparks: Sparks) -> str:
-    if row.made_by in OF_OTHERS:  # its method is known once its output is
+    if row.maker.of_others:  # its method is known once its output is
         return {COMMAND: "cmd", WATCHED: "watch"}.get(row.method, row.method)
     return row.method if row.objective in ("sft", IMPORTED) else row.objective
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
+from finetop.core.protocol.job_kinds import verbs_that
 from finetop.core.protocol.messages.runs import GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
-from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import RunDetail, Running, RunRow
 from finetop.tui.screens.shared.run_status import ended_at, heading_of, runs_now
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
@@ -94,7 +95,7 @@ class RunList(PagedList["RunRow"]):
     async def load_going(self, first: int, end: int) -> None:
         """Load the running runs that are not in rows [first, end); none if the list is filtered."""
         jobs = {} if self.answer is None or self.line.terms else self.answer.jobs
-        running = sum(jobs.get(verb, 0) for verb in MAKES_A_RUN)
+        running = sum(jobs.get(verb, 0) for verb in verbs_that("makes_a_run"))
         in_view = [row for index, row in self.pages.rows.items() if first <= index < end]
         seen = {row.id for row in in_view}
         if running <= sum(isinstance(row.state, Running) for row in in_view):

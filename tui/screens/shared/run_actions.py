@@ -7,13 +7,14 @@ from typing import Any
 
 from finetop.core.features.export.messages import ExportAnswer
 from finetop.core.features.remedies.messages import RemedyAnswer
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, RetryAnswer, Stop
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import TRAINS, Failed, Lost, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import Failed, Lost, RunDetail, Running, RunRow
 from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
@@ -67,7 +68,7 @@ def result_words(answer: Any) -> str:
         case ExportAnswer():
             return f"export of {answer.run} queued; it is verified once written."
         case RetryAnswer():
-            how = jobs.resumes(answer.what, answer.step)
+            how = job_kinds.of(answer.what).resumes(answer.step)
             return f"{answer.run} {how}, {ordinal(answer.place)} in the queue."
         case RemedyAnswer():
             return f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}."
@@ -91,8 +92,8 @@ def stop_question(detail: RunDetail, do: Do) -> Question:
     if not ends:
         return Question(spans, (Answer("y", "remove it", lambda: do(stop)),), "keep it")
     answers: tuple[Answer, ...] = (Answer("y", "stop", lambda: do(stop)),)
-    if any(job.verb in TRAINS for job in ends):
-        kill = "kill now, saves nothing" if row.made_by == "train" else "kill now"
+    if any(job.kind.takes_budget for job in ends):
+        kill = "kill now, saves nothing" if row.maker.trains_here else "kill now"
         answers = (*answers, Answer("K", kill, lambda: do(Kill(row.name))))
     return Question(spans, answers, "keep it running")
 
@@ -100,9 +101,9 @@ def stop_question(detail: RunDetail, do: Do) -> Question:
 def kill_question(detail: RunDetail, do: Do) -> Question:
     """Return the question before a run is killed; for a queued or watched run, the one before a stop."""
     row = detail.row
-    if row.made_by == "watch" or not any(isinstance(job.state, Running) for job in jobs.under_way(row)):
+    if row.maker.only_watches or not any(isinstance(job.state, Running) for job in jobs.under_way(row)):
         return stop_question(detail, do)
-    saves = ", saves first" if row.made_by == "train" and isinstance(row.state, Running) else ""
+    saves = ", saves first" if row.maker.trains_here and isinstance(row.state, Running) else ""
     stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))
     answers = (Answer("y", "kill", lambda: do(Kill(row.name))), stop)
     return Question(_words(kill_confirmation(detail, short_name(row))), answers, "keep it running")

@@ -161,7 +161,7 @@ def job_words(job: runs.SideJob, room: int = 1000) -> Line:
     """Return the progress of a job, coloured by its state."""
     state = job.state
     if isinstance(state, Running) and state.pulse and not state.asked:
-        return ((f"{jobs.NAMES[job.verb]} ", ""), *stuck_words(state))
+        return ((f"{job.kind.word} ", ""), *stuck_words(state))
     is_quiet = isinstance(state, Queued) or bool(state.asked)
     return ((jobs.job(job.verb, state, job.tried, room=room), "" if is_quiet else "cyan"),)
 
@@ -234,7 +234,7 @@ def state_sentence(row: RunRow, now: float) -> Line:
         return verdict_sentence(row.check)
     if isinstance(state, Stopped):
         left = {"kill": "nothing was saved at the end", "cancel": "it never ran"}
-        if row.made_by in runs.OF_OTHERS:
+        if row.maker.of_others:
             left |= {"kill": "what its program had saved stays", "stop": "what its program saved stays"}
         kept = left.get(state.how, "its checkpoint is kept")
         planned = f" of {count(row.steps)}" if row.steps else ""
@@ -274,7 +274,7 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
         if row.check is None:
             return spans
         return (*spans, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
-    if state.phase == "training" and row.made_by in runs.OF_OTHERS:
+    if state.phase == "training" and row.maker.of_others:
         return (("running", "cyan"), ("  no numbers yet", ""))
     is_counted = state.done is not None and bool(state.total)
     left = f", {long_span(state.left_s)} left" if is_counted and state.left_s is not None else ""
@@ -314,7 +314,7 @@ def _reading_step(row: RunRow) -> tuple[str, str]:
         verb = row.side_jobs[0].verb
         if verb == "chat":
             return "C", "go on with the chat"
-        return "r" if verb == "remedy" else "enter", f"watch the {jobs.NAMES[verb]}"
+        return "r" if verb == "remedy" else "enter", f"watch the {row.side_jobs[0].kind.word}"
     if row.method == NO_WEIGHT:
         return "esc", "back to Runs; nothing to check, as no weights changed"
     if not is_checkable(row.objective):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.external.note import FILE, LOCKED
+from finetop.core.protocol import job_kinds
 from finetop.core.runtime import child
 from finetop.core.supervisor.endings import last_read
 
@@ -34,7 +35,7 @@ async def test_after_a_read_the_caller_looks_again_and_a_locked_job_is_waited_fo
     supervisor: Any = SimpleNamespace(
         last_reads={}, read_out=set(), home=SimpleNamespace(root=tmp_path), touch=lambda: None
     )
-    job: Any = SimpleNamespace(verb="command", id=1, attempt=1, folder="job")
+    job: Any = SimpleNamespace(kind=job_kinds.of("command"), id=1, attempt=1, folder="job")
     assert not await last_read.is_over(supervisor, job)
     assert await supervisor.last_reads[1, 1][0]
     assert read == codes
@@ -42,5 +43,5 @@ async def test_after_a_read_the_caller_looks_again_and_a_locked_job_is_waited_fo
         "the size seen by then may lack what was just written"
     )
     assert await last_read.is_over(supervisor, job)
-    unread: Any = SimpleNamespace(verb="command", id=2, attempt=1, folder="job")
+    unread: Any = SimpleNamespace(kind=job_kinds.of("command"), id=2, attempt=1, folder="job")
     assert await last_read.is_over(supervisor, unread), "nothing was left to read"

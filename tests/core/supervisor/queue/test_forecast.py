@@ -15,7 +15,7 @@ from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want
 from finetop.core.supervisor.queue import ready
-from finetop.core.supervisor.queue.start_times import MOST, Coming, Going, Start, length_key, simulate
+from finetop.core.supervisor.queue.start_times import MOST, Coming, Going, Start, kind_of, simulate
 from finetop.core.supervisor.requests import queue, submit
 
 CPU = Rules(cpu_jobs=1)
@@ -62,9 +62,9 @@ def test_a_long_queue_is_told_of_as_far_as_it_is_played():
 def test_a_sweep_over_rates_has_runs_of_one_length_and_other_data_another():
     recipe = load_recipe().resolved
     train = {**recipe["train"], "learning_rate": 9.0, "seed": 7}
-    assert length_key({**recipe, "train": train}) == length_key(recipe)
-    assert length_key({**recipe, "train": {**train, "epochs": 9.0}}) != length_key(recipe)
-    assert length_key({**recipe, "data": {}}) != length_key(recipe)
+    assert kind_of("train", {}, {**recipe, "train": train}) == kind_of("train", {}, recipe)
+    assert kind_of("train", {}, {**recipe, "train": {**train, "epochs": 9.0}}) != kind_of("train", {}, recipe)
+    assert kind_of("train", {}, {**recipe, "data": {}}) != kind_of("train", {}, recipe)
 
 
 def listed(still):

@@ -8,6 +8,7 @@ from finetop.core.data.weight_files import model_hash
 from finetop.core.errors import BadInput, Refused
 from finetop.core.features.chat import requests as chat
 from finetop.core.features.chat.messages import ChatSide, OpenChat
+from finetop.core.features.export import requests as export_requests
 from finetop.core.features.export.messages import Export
 from finetop.core.features.remedies import requests as remedies
 from finetop.core.features.remedies.messages import Remedies, Remedy
@@ -17,7 +18,6 @@ from finetop.core.protocol.events import RemedyTried
 from finetop.core.protocol.runs import Finished
 from finetop.core.protocol.standing import Standing
 from finetop.core.store import runs
-from finetop.core.supervisor.requests import submit
 
 STEP = 20
 SAYS = (
@@ -83,7 +83,9 @@ def test_a_remedy_is_refused_until_the_weights_are_checked_and_none_is_shown_of_
     assert (answer.weights_now, answer.now.verdict, row) == ("same", "regressed", ("", "changed"))
     with pytest.raises(Refused, match=r"interpolate-0\.5 was tried on other weights than bad@20 has now"):
         answered(
-            submit.export(supervisor, Export("bad", str(tmp_path / "out"), STEP, remedy="interpolate-0.5"))
+            export_requests.export(
+                supervisor, Export("bad", str(tmp_path / "out"), STEP, remedy="interpolate-0.5")
+            )
         )
     assert answered(remedies.remedy(supervisor, Remedy("bad", STEP))).step == STEP
 
