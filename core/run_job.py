@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.errors import BadInput
 from finetop.core.plan.settled import settle_in_job
 from finetop.core.protocol import job_kinds
 from finetop.core.protocol.events import Ended
@@ -50,6 +51,9 @@ def run(job_folder: Path) -> int:
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Do the verb's work, and return how it ended."""
+    if not spec.kind.work:
+        verbs = ", ".join(job_kinds.kinds())
+        raise BadInput(f"job.json: verb is {spec.verb[:60]!r}.", hint=f"Give one of {verbs}.")
     module = import_module(spec.kind.work)
     job = Job(spec, job_folder, events, stop)
     try:

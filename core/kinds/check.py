@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.protocol.job_kinds import JobKind, Sizes
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import SideJob
 
 # Beside its model: what it reads at once (4,096 tokens: 2 GiB of logits), cached prefixes (at most 4 GiB) and CUDA.
 BESIDE_GIB = 8.0
@@ -30,7 +27,7 @@ class Check(Scores):
     def alike(self, args: Mapping[str, Any], recipe: Mapping[str, Any]) -> str | None:
         return str(recipe["model"]["id"])
 
-    def kept(self, job: SideJob) -> str:
+    def kept(self, done: int, total: int) -> str:
         return "No verdict; scores so far are kept."
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.protocol.job_kinds import JobKind
 from finetop.core.protocol.runs import IMPORTED
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import SideJob
 
 
 class Import(JobKind):
@@ -23,7 +20,7 @@ class Import(JobKind):
     def only_reads(self, args: Mapping[str, Any]) -> bool:
         return True
 
-    def kept(self, job: SideJob) -> str:
+    def kept(self, done: int, total: int) -> str:
         return "No model is imported."
 
 

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core import plugins
-from finetop.core.errors import NotFound, did_you_mean
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import JobRow, SideJob
+from finetop.core.text import clean_line
 
 PACKAGE = "finetop.core.kinds"
 
@@ -35,7 +32,7 @@ class JobKind:
     """A kind of job. What it does not say is as of a job beside its run, which computes for a while and ends."""
 
     verb: str
-    work: str  # the module that does it, in the job's process: work(job), IF_STOPPED
+    work = ""  # the module that does it, in the job's process: work(job), IF_STOPPED
     word: str  # its name: "the check of demo"
     counted = ""  # its name when several are counted, if that is another
     many = ""  # and their plural, if it is irregular
@@ -80,8 +77,8 @@ class JobKind:
         """Return how a job goes on that was queued again; step 0: at none that is known."""
         return f"repeats its {self.verb}"
 
-    def kept(self, job: SideJob) -> str:
-        """Return what is kept of it when it is ended before its time, in a sentence."""
+    def kept(self, done: int, total: int) -> str:
+        """Return what is kept of it when it is ended before its time; `done` of `total` candidates were tried."""
         return ""
 
     def not_started(self) -> str:
@@ -109,11 +106,15 @@ def kinds() -> Mapping[str, JobKind]:
 
 
 def of(verb: str) -> JobKind:
-    """Return the kind of a verb. Raises NotFound."""
-    kind = kinds().get(verb)
-    if kind is None:
-        raise NotFound(f"there is no kind of job {verb[:60]!r}.", hint=did_you_mean(verb[:60], kinds()))
-    return kind
+    """Return the kind of a verb; one that is not known, as a newer finetop's, is a job beside its run."""
+    return kinds().get(verb) or Unknown(verb)
+
+
+class Unknown(JobKind):
+    """A kind that this finetop does not have."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb, self.word = verb, clean_line(verb, limit=20)
 
 
 @cache
@@ -126,8 +127,3 @@ def verbs_that(fact: str) -> tuple[str, ...]:
 def maker_of(objective: str) -> str:
     """Return the verb of the job that makes a run of this objective."""
     return next((verb for verb, kind in kinds().items() if objective in kind.makes), "train")
-
-
-def made_its_run(job: JobRow) -> bool:
-    """Return True for a job whose state is its run's."""
-    return of(job.verb).makes_a_run

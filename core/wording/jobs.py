@@ -112,7 +112,9 @@ def kept(jobs: Sequence[SideJob]) -> str:
 
 
 def _kept(job: SideJob) -> str:
-    return job.kind.not_started() if isinstance(job.state, Queued) else job.kind.kept(job)
+    if isinstance(job.state, Queued):
+        return job.kind.not_started()
+    return job.kind.kept(*((0, 0) if job.tried is None else (job.tried.done, job.tried.total)))
 
 
 def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pause"]) -> str:

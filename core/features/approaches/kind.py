@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.kinds.check import Scores
 from finetop.core.protocol.runs import NO_WEIGHT
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import SideJob
 
 
 class Measure(Scores):
@@ -16,7 +11,7 @@ class Measure(Scores):
     work = "finetop.core.features.approaches.job"
     word = "measurement"
 
-    def kept(self, job: SideJob) -> str:
+    def kept(self, done: int, total: int) -> str:
         return "Its comparison gets no result from it."
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.protocol.job_kinds import JobKind, Sizes
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import SideJob
 
 BESIDE_GIB = 2.0  # beside its models: the keys and values of its conversations, and CUDA
 
@@ -37,7 +34,7 @@ class Chat(JobKind):
     def gib(self, sizes: Sizes, models: int) -> float:
         return models * sizes.weights / 2**30 + BESIDE_GIB
 
-    def kept(self, job: SideJob) -> str:
+    def kept(self, done: int, total: int) -> str:
         return "What was answered is kept."
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.protocol.job_kinds import JobKind, Sizes
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import SideJob
 
 BYTES = 8.0  # a parameter: it holds the model twice while it merges, in float32 if requested
 BESIDE_GIB = 4.0
@@ -28,7 +25,7 @@ class Export(JobKind):
     def gib(self, sizes: Sizes, models: int) -> float:
         return sizes.parameters * BYTES / 2**30 + BESIDE_GIB
 
-    def kept(self, job: SideJob) -> str:
+    def kept(self, done: int, total: int) -> str:
         return "No model is written."
 
     def facts(self, args: Mapping[str, Any]) -> str:

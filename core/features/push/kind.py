@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.protocol.job_kinds import JobKind
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import SideJob
 
 
 class Push(JobKind):
@@ -22,7 +19,7 @@ class Push(JobKind):
     def only_reads(self, args: Mapping[str, Any]) -> bool:
         return True
 
-    def kept(self, job: SideJob) -> str:
+    def kept(self, done: int, total: int) -> str:
         return "Nothing is published; what was uploaded is not sent again."
 
     def facts(self, args: Mapping[str, Any]) -> str:

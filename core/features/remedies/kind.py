@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.kinds.check import Scores
 from finetop.core.text import clean_line, count
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import SideJob
 
 
 class Remedy(Scores):
@@ -18,11 +15,10 @@ class Remedy(Scores):
     word = "remedies"
     counted = "remedy job"
 
-    def kept(self, job: SideJob) -> str:
-        if job.tried is None or not job.tried.done:
+    def kept(self, done: int, total: int) -> str:
+        if not done:
             return "No scores yet."
-        tried = f"{count(job.tried.done)} of {count(job.tried.total)}"
-        return f"{tried} done; {'score' if job.tried.done == 1 else 'scores'} kept."
+        return f"{count(done)} of {count(total)} done; {'score' if done == 1 else 'scores'} kept."
 
     def not_started(self) -> str:
         return "They have not started."
