@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from finetop.core.features.approaches import wording as words
+from finetop.core.features.approaches import columns
 from finetop.core.features.approaches.messages import ApproachesAnswer
 from finetop.core.features.compare import compare_runs
 from finetop.core.features.remedies.messages import RemediesAnswer
@@ -144,9 +144,7 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
     done = [row for row in answer.rows if row.target is not None]
     left = [row for row in answer.rows if row.target is None]
     tables = (
-        Table(words.head(answer), tuple(map(words.cells, done))),
-        Table(words.PRICE_HEAD, tuple(map(words.prices, done))),
-        Table(words.seen_head(answer), tuple(map(words.seen_cells, done))),
+        *(Table.of(table, done) for table in columns.tables(answer)),
         Table(("not measured", "state", "why"), tuple((row.name, row.state, row.message) for row in left)),
         Table(("topic", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
     )

@@ -18,6 +18,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.events import NOT_READABLE, NOTHING_READ
 from finetop.core.text import clean_line, json_safe
 from finetop.core.wording import jobs, pulse
+from finetop.core.wording.columns import Column, Row, cells, known, right, titles
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.queue import why
 from finetop.core.wording.verdicts import short_answer, unchecked
@@ -72,6 +73,13 @@ def print_table(
             print(under)
     if layout.left_out:
         print(f"Too narrow for {', '.join(cells[0][at] for at in layout.left_out)}: a pipe has them (| cat).")
+
+
+def print_columns(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> None:
+    """Print a table without the columns that only a file has, or that no row has."""
+    listed = known([column for column in columns if not column.in_files_alone], rows)
+    prose = [place for place, column in enumerate(listed) if column.is_prose]
+    print_table(titles(listed), cells(listed, rows), right=right(listed), prose=prose)
 
 
 def terminal_width() -> int | None:

@@ -1,4 +1,4 @@
-"""Approaches in words: the cells of their tables, and the notes below."""
+"""Approaches in words: scores, prices and verdicts, and the notes below their tables."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from finetop.core.features.approaches import messages as data
 from finetop.core.features.approaches.messages import ApproachesAnswer, ApproachRow, Price
 from finetop.core.protocol.check_result import Verdict
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.columns import NOT_KNOWN
 from finetop.core.wording.durations import exact_span
-from finetop.core.wording.units import gib, metric_words, plus_minus
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of
 
-NOT_KNOWN = "-"
 WORST_FIRST: tuple[Verdict, ...] = ("regressed", "no_verdict", "ok")
 
 
@@ -19,34 +18,11 @@ def seconds(value: float | None) -> str:
     return NOT_KNOWN if value is None else exact_span(value)
 
 
-def head(answer: ApproachesAnswer) -> tuple[str, ...]:
-    """Return the head of the table of results."""
-    return ("approach", metric_words(answer.metric), "seeds", "vs best", "retained", "forgot?")
-
-
-def cells(row: ApproachRow) -> tuple[str, ...]:
-    """Return an approach's cells of the table of results."""
-    if row.target is None:
-        return (row.name, NOT_KNOWN, "", "", "", "")
-    gap = "best" if row.is_best else NOT_KNOWN
-    if row.gap is not None:
-        mean, half = plus_minus(row.gap.mean, (row.gap.high - row.gap.low) / 2, 2)
-        gap = f"{'+' if float(mean) > 0 else ''}{mean} ±{half}{'=' if row.gap.is_open else ''}"
-    spread = NOT_KNOWN if row.target.spread is None else f"±{row.target.spread:.2f}"
-    leak = f" ({row.leaked} leaked)" if row.leaked else ""
-    return (row.name, f"{score(row.target)}{leak}", spread, gap, *retained(row.retained))
-
-
 def score(value: data.Score | None) -> str:
     """Format a mean with its interval."""
     if value is None:
         return NOT_KNOWN
     return f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def leaked(row: ApproachRow) -> str:
-    """Return how many questions of the test are among its training rows: '8 of 70'; empty if none is."""
-    return f"{row.leaked} of {row.tested}" if row.leaked else ""
 
 
 def retained(result: data.Retained | None) -> tuple[str, str]:
@@ -63,35 +39,7 @@ def retained(result: data.Retained | None) -> tuple[str, str]:
     return change, f"{count}/{total} {SHORT_WORDS[worst]}" if count < total else SHORT_WORDS[worst]
 
 
-PRICE_HEAD = ("approach", "set-up", "GPU", "prompt", "memory", "new facts", "by", "in")
 BUSY = 0.2  # share of the machine's CPUs used by others above which a measured price is marked
-
-
-def prices(row: ApproachRow) -> tuple[str, ...]:
-    """Return an approach's cells of the table of costs, with how it takes in new facts."""
-    memory = NOT_KNOWN if row.memory_gib is None else f"{gib(row.memory_gib)} GiB"
-    prompt = NOT_KNOWN if row.prompt_tokens is None else f"{row.prompt_tokens:,.0f} tok"
-    return row.name, seconds(row.setup_s), gpu(row), prompt, memory, *new_facts(row.news)
-
-
-def seen_head(answer: ApproachesAnswer) -> tuple[str, ...]:
-    """Return the head of the table of rows seen and of the price per query."""
-    return "approach", "rows seen", "epochs", "loss", query_head(answer)
-
-
-def seen_cells(row: ApproachRow) -> tuple[str, ...]:
-    """Return an approach's cells: how much it read, how its loss moved, and the price per query."""
-    loss = NOT_KNOWN if row.losses is None else f"{row.losses[0]:.2f} to {row.losses[1]:.2f}"
-    return row.name, rows_seen(row), epochs(row), loss, query(row.query)
-
-
-def rows_seen(row: ApproachRow) -> str:
-    """Return the rows it read and was given: '16 of 70'; or the number of examples before each question."""
-    if row.rows_seen is None:
-        return NOT_KNOWN
-    if not row.trains:
-        return f"{counted(row.rows_seen, 'example')}" if row.rows_seen else "0"
-    return f"{row.rows_seen:,}" if row.rows_given is None else f"{row.rows_seen:,} of {row.rows_given:,}"
 
 
 def epochs(row: ApproachRow) -> str:
@@ -116,24 +64,6 @@ def query(price: Price | None) -> str:
 def is_busy(price: Price) -> bool:
     """Return True if other processes used the machine while this price was measured."""
     return price.others is not None and price.others >= BUSY
-
-
-def gpu(row: ApproachRow) -> str:
-    """Format the GPU time, and the energy if the GPU reports its power."""
-    if row.gpu_s is None:
-        return NOT_KNOWN
-    return seconds(row.gpu_s) + ("" if row.energy_wh is None else f" {row.energy_wh:.1f} Wh")
-
-
-def new_facts(result: data.News | None) -> tuple[str, str, str]:
-    """Return the change of the score on new facts, how it came about, and how long that took."""
-    if result is None or result.before is None:
-        return NOT_KNOWN, "", ""
-    if result.after is None:
-        return f"{result.before.mean:.2f}, can't", "", ""
-    by = {"index": "indexing", "train": "training"}.get(result.how, "")
-    is_open = "=" if result.gain is not None and result.gain.is_open else ""
-    return f"{result.before.mean:.2f} to {result.after.mean:.2f}{is_open}", by, seconds(result.seconds)
 
 
 def notes_on_table(answer: ApproachesAnswer) -> list[str]:

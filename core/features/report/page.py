@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from finetop.core.protocol import runs as data
+from finetop.core.wording.columns import Column, Row, cells, right, titles
 from finetop.core.wording.endings import state_word
 
 Tone = Literal["good", "bad", "open"]  # how a verdict looks
@@ -36,6 +38,11 @@ class Table:
     right: tuple[int, ...] = ()
     long: tuple[int, ...] = ()
     more: str = ""  # a note on what was left out
+
+    @classmethod
+    def of(cls, columns: Sequence[Column[Row]], rows: Sequence[Row]) -> Table:
+        """Return a table of all these columns."""
+        return cls(titles(columns), cells(columns, rows), right(columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.approaches import pane
-from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
+from finetop.tui.screens.approaches.row import Drawn, approach_line, columns_of, head_line, letter_of
 from finetop.tui.text import Line, in_view, rule
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -71,7 +71,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     def __init__(self, comparison: str = "") -> None:
         super().__init__()
         self.state = ApproachesState(comparison)
-        self._columns: list[Column] = []
+        self._columns: list[Drawn] = []
         self._was_answered = False
 
     def compose(self) -> ComposeResult:

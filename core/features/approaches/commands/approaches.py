@@ -13,9 +13,9 @@ from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import Command
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.commands.shared.output import plain, print_columns, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean, near
-from finetop.core.features.approaches import approaches, messages as data, wording
+from finetop.core.features.approaches import approaches, columns, messages as data, wording
 from finetop.core.features.approaches.messages import Approaches
 from finetop.core.features.approaches.request import request
 from finetop.core.recipe.command import require_ours
@@ -27,7 +27,6 @@ from finetop.core.wording.units import metric_words
 
 ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
 WIDTH = 80  # columns of the advice
-PRICE_HEAD = ("approach", "set-up", "prompt", "memory", "new facts")
 PACE_S = 5.0  # between two polls: each one compares all that is measured
 
 
@@ -145,11 +144,9 @@ def print_answer(answer: data.ApproachesAnswer) -> None:
     print(f"{name}: {model} on {target}, by {by} ({better})")
     done = [row for row in answer.rows if row.target is not None]
     if done:
-        print_table(wording.head(answer), [wording.cells(row) for row in done], right=(1, 2, 3, 4))
-        print()
-        print_table(PRICE_HEAD, [prices(row) for row in done], right=(1, 2, 3))
-        print()
-        print_table(wording.seen_head(answer), [wording.seen_cells(row) for row in done], right=(1, 2, 3, 4))
+        for number, table in enumerate(columns.tables(answer)):
+            print("\n" * (number > 0), end="")
+            print_columns(table, done)
     for line in wording.notes_on_table(answer):
         print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)))
     for topic, texts in groupby(answer.advice, key=lambda advice: advice.topic):
@@ -157,13 +154,6 @@ def print_answer(answer: data.ApproachesAnswer) -> None:
         for advice in texts:
             for line in textwrap.wrap(clean_line(advice.text), WIDTH - 2, break_on_hyphens=False):
                 print(f"  {line}")
-
-
-def prices(row: data.ApproachRow) -> tuple[str, ...]:
-    """Return an approach's price cells: as many columns as fit in 80 characters."""
-    name, setup, gpu, prompt, memory, new_facts, _, spent = wording.prices(row)
-    setup = setup if gpu == wording.NOT_KNOWN else f"{setup}, GPU {gpu}"
-    return name, setup, prompt, memory, f"{new_facts}, {spent}" if spent else new_facts
 
 
 PLUGIN = Command(ABOUT, "compare", run, arguments)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from finetop.core.features.approaches import wording as approaches
+from finetop.core.features.approaches import columns, wording as approaches
 from finetop.core.features.approaches.messages import ApproachesAnswer
 from finetop.core.features.report.load import RunFacts
 from finetop.core.features.report.page import Block, Facts, Points, Table
+from finetop.core.wording.columns import known
 
 
 def blocks(facts: RunFacts) -> tuple[Block, ...]:
@@ -22,12 +23,7 @@ def tables(comparison: ApproachesAnswer) -> tuple[Block, ...]:
     done = [row for row in comparison.rows if row.target is not None]
     blocks_made: list[Block] = []
     if done:
-        head = approaches.head(comparison)
-        blocks_made.append(Table(head, tuple(approaches.cells(row) for row in done), right=(1, 2, 3, 4)))
-        prices = tuple(approaches.prices(row) for row in done)
-        blocks_made.append(Table(approaches.PRICE_HEAD, prices, right=(1, 2, 3, 4, 7)))
-        seen_rows = tuple(approaches.seen_cells(row) for row in done)
-        blocks_made.append(Table(approaches.seen_head(comparison), seen_rows, right=(1, 2, 3, 4)))
+        blocks_made += [Table.of(known(table, done), done) for table in columns.tables(comparison)]
     if asides := approaches.notes_on_table(comparison):
         blocks_made.append(Points(tuple(asides)))
     return tuple(blocks_made)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from finetop.core.features.approaches import wording as words
+from finetop.core.features.approaches import columns
 from finetop.core.features.approaches.advice import advice
 from finetop.core.features.approaches.messages import ApproachRow, Gap, News, Price, Retained, Score
 
@@ -50,7 +50,7 @@ def test_leaks_are_told_before_anything_is_recommended():
     first = advice([RETRIEVAL, leaky], "token_f1")[0]
     many = "8 of 70 questions of the test are in the training rows, 2 of them scored"
     assert first.topic == "leaks" and first.text.startswith(f"{many}: lora may have seen the answers.")
-    assert " (8 leaked)" in words.cells(leaky)[1] and "leaks" not in texts([RETRIEVAL, LORA])
+    assert columns.LEAKED.text(leaky) == "8 of 70" and "leaks" not in texts([RETRIEVAL, LORA])
 
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():

@@ -98,7 +98,7 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "retrieval-lora 0.71 [0.62, 0.80] ±0.04 best -12.5 1/3 REGRESSED" in lines
     assert any(line.startswith("full ") and " ±0.20= " in line for line in lines)
-    assert "lora 50.0 min 12,345 tok 78.9 GiB 0.10 to 0.80, 50.0 min" in lines
+    assert "lora 50.0 min 12,345 tok 78.9 GiB 0.10 to 0.80 50.0 min" in lines
     assert "lora 16 of 70 0.23 2.31 to 1.20 12 [10, 27]!" in lines
     assert "rows seen" in out and "CPU s a query" in out
     assert "! measured while other processes used the CPUs: retrieval-lora (83 %)" in out
