@@ -165,6 +165,29 @@ def test_all_below_the_home_is_opened_by_one_function() -> None:
     assert not unused
 
 
+SQL = re.compile(r"(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|COPY) ")
+# SQL elsewhere than in the store and in files named for it: of other programs' databases, or as a client's question.
+SQL_ELSEWHERE = {
+    "external/sources": "databases of other programs",
+    "features/doctor/checks/processes.py": "a question as `finetop sql` asks them",
+}
+
+
+def test_sql_stands_where_its_name_says_so() -> None:
+    found, unused = [], set(SQL_ELSEWHERE)
+    for file in files("core", "tui"):
+        name = file.relative_to(ROOT / file.relative_to(ROOT).parts[0]).as_posix()
+        if name.startswith("store/") or name.endswith(("/sql.py", "_sql.py")):
+            continue
+        texts = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.Constant)]
+        seen = [node for node in texts if isinstance(node.value, str) and SQL.match(node.value)]
+        known = {place for place in SQL_ELSEWHERE if seen and name.startswith(place)}
+        unused -= known
+        found += [] if known else [f"{name}:{node.lineno}: {node.value[:50]}" for node in seen]
+    assert not found
+    assert not unused
+
+
 def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
     """List all calls, each with the name of the function around it."""
     calls = []

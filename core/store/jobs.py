@@ -321,3 +321,13 @@ def next_checkpoints(connection: Connection) -> float:
     )
     query = f"SELECT coalesce(sum(size), 0) FROM ({last} WHERE {training})"
     return float(one_value(connection, query))
+
+
+def newest_finished(connection: Connection, verbs: Sequence[str], most: int) -> list[Any]:
+    """Return verb, args, state and recipe (JSON but for the verb) of the newest finished jobs of these verbs."""
+    query = (
+        "SELECT j.verb, j.args, j.state, r.recipe FROM jobs j JOIN runs r ON r.id = j.run_id"
+        " WHERE j.word = 'finished' AND list_contains(?, j.verb) ORDER BY j.id DESC LIMIT ?"
+    )
+    found: list[Any] = connection.execute(query, [list(verbs), most]).fetchall()
+    return found

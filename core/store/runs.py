@@ -335,3 +335,20 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
         numbers_from=msgspec.json.decode(numbers_from, type=NumbersFrom) if numbers_from else None,
         **{name: read(connection, run_id) for name, read in plugins.entries("sql", "DETAIL").items()},
     )
+
+
+def exists(connection: Connection, run_id: object) -> bool:
+    """Return True if the store has a run of this number; a damaged record may name anything."""
+    query = "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)"
+    return connection.execute(query, [str(run_id)]).fetchone() is not None
+
+
+def folders(connection: Connection) -> set[str]:
+    """Return the folders of all runs, relative to the home."""
+    return set(read_as(connection, str, "SELECT folder FROM runs"))
+
+
+def rename(connection: Connection, run_id: int, name: str) -> None:
+    """Give a run another name."""
+    connection.execute("UPDATE runs SET name = ? WHERE id = ?", [name, run_id])
+    run_records.mark_run(connection, run_id)

@@ -14,8 +14,8 @@ from finetop.core.models.imports.inspect import Trained
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import job_folder
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.store import checks, claims, jobs, notices, queue_order, runs
-from finetop.core.store.database import one_value, transaction
+from finetop.core.store import checkpoints, checks, claims, jobs, notices, queue_order, runs
+from finetop.core.store.database import transaction
 from finetop.core.supervisor.endings import bisect
 from finetop.core.supervisor.launchers import resume_point
 
@@ -128,9 +128,7 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
         return None
     retry: dict[str, Any] = {"number": attempt.number, "of": attempt.of, "said": state.cause}
     if state.kind == "disk_full":
-        query = "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?"
-        largest = int(one_value(supervisor.connection, query, [job.run_id]))
-        retry["room"] = max(LEAST_ROOM, 2 * largest)
+        retry["room"] = max(LEAST_ROOM, 2 * checkpoints.largest_bytes(supervisor.connection, job.run_id))
     return Again({**args, "retry": retry}, held, time.time() + attempt.wait_s)
 
 

@@ -15,7 +15,7 @@ from finetop.core.protocol.job_kinds import JobKind
 from finetop.core.protocol.messages.queue import LiveRow
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu
-from finetop.core.store import checks
+from finetop.core.store import checks, jobs
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want, decide
@@ -89,11 +89,7 @@ class Lengths:
         self._recipes = recipes
         self._took: dict[str, list[float]] = {}  # by kind of job, newest first
         learned = [verb for verb, kind in job_kinds.kinds().items() if type(kind).alike is not JobKind.alike]
-        query = (
-            "SELECT j.verb, j.args, j.state, r.recipe FROM jobs j JOIN runs r ON r.id = j.run_id"
-            " WHERE j.word = 'finished' AND list_contains(?, j.verb) ORDER BY j.id DESC LIMIT ?"
-        )
-        for verb, args, state, recipe in connection.execute(query, [learned, REMEMBERED]).fetchall():
+        for verb, args, state, recipe in jobs.newest_finished(connection, learned, REMEMBERED):
             finished, of_job = msgspec.json.decode(state, type=data.Finished), msgspec.json.decode(recipe)
             if key := kind_of(verb, msgspec.json.decode(args), of_job):
                 self._took.setdefault(key, []).append(finished.ended - finished.since)

@@ -22,8 +22,18 @@ from finetop.core.protocol import events, runs as data
 from finetop.core.runtime.files import open_regular, os_error_words, read_own
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
-from finetop.core.store import backups, checks, ingest, jobs, recipe_settings, run_records, runs
-from finetop.core.store.database import insert, json_text, made_by_newer, one_value, open_store, transaction
+from finetop.core.store import (
+    backups,
+    checkpoints,
+    checks,
+    ingest,
+    jobs,
+    rebuilding,
+    recipe_settings,
+    run_records,
+    runs,
+)
+from finetop.core.store.database import insert, json_text, made_by_newer, open_store, transaction
 from finetop.core.store.event_batch import LINE_BYTES
 from finetop.core.supervisor.rebuild.record import LARGEST, Record, kept_row, read_record
 from finetop.core.text import clean_line, plain
@@ -103,10 +113,7 @@ def rebuild(home: Home) -> Rebuilt:
                     _keep_number(connection, number_of(folder))
                 else:
                     rebuilt.runs += 1
-            rebuilt.events = int(one_value(connection, "SELECT coalesce(sum(last_n), 0) FROM jobs"))
-            # nothing is missing now
-            connection.execute("UPDATE recorded SET number = ?", [run_records.stored_number(home.root)])
-            connection.execute("CHECKPOINT")
+            rebuilt.events = rebuilding.close(connection, run_records.stored_number(home.root))
         finally:
             connection.close()
         rebuilt.kept_as = backups.swap(fresh, home.database)
@@ -184,10 +191,9 @@ def add_run(connection: Connection, home: Home, folder: Path) -> int:
 
 def _require_new(connection: Connection, table: str, numbers: list[int]) -> None:
     """Raise BadInput if another run has one of these ids."""
-    query = f"SELECT id FROM {table} WHERE list_contains(?::INTEGER[], id)"
-    duplicate = connection.execute(query, [numbers]).fetchone()
+    duplicate = rebuilding.taken(connection, table, numbers)
     if duplicate is not None:
-        raise BadInput(f"another folder has {table.removesuffix('s')} {duplicate[0]} too.")
+        raise BadInput(f"another folder has {table.removesuffix('s')} {duplicate} too.")
 
 
 def _take_events(connection: Connection, job_id: int, file: Path) -> None:
@@ -217,25 +223,18 @@ def _finish(connection: Connection, record: Record, folder: Path) -> None:
     """Correct what depends on several jobs' events, or on when they were ingested."""
     run_id, store = record.id, record.store
     for check_id, job_id, step, superseded in store.checks:
-        connection.execute(
-            "UPDATE checks SET superseded = ?, id = CASE WHEN EXISTS (SELECT 1 FROM checks WHERE id = ?"
-            " AND run_id <> ?) THEN id ELSE ? END WHERE job_id = ? AND step IS NOT DISTINCT FROM ?",
-            [superseded, check_id, run_id, check_id, job_id, step],
-        )
+        rebuilding.restore_check(connection, run_id, check_id, job_id, step, superseded=superseded)
     for job in store.jobs:
         state = msgspec.convert(job["state"], data.State)
         if isinstance(state, data.Running):
             _settle_live(connection, job, state, folder)
         else:
-            query = "UPDATE jobs SET ended_word = ? WHERE id = ?"
-            connection.execute(query, [job.get("ended_word"), job["id"]])
-    query = "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?"
+            rebuilding.restore_last_word(connection, job["id"], job.get("ended_word"))
     for row in store.tables.get("cleaned", ()):
-        connection.execute(query, [run_id, row["job_id"], row["step"], row["time"]])
-    brief = checks.brief_of(connection, run_id)
-    connection.execute("UPDATE runs SET brief = ? WHERE id = ?", [brief, run_id])
+        checkpoints.forget_again(connection, run_id, row)
+    rebuilding.set_brief(connection, run_id, checks.brief_of(connection, run_id))
     runs.show_state(connection, run_id, _state_of(connection, record))
-    connection.execute("DELETE FROM unrecorded WHERE run_id = ?", [run_id])
+    rebuilding.unmark(connection, run_id)
 
 
 def _settle_live(connection: Connection, job: dict[str, Any], state: data.Running, folder: Path) -> None:
@@ -245,7 +244,7 @@ def _settle_live(connection: Connection, job: dict[str, Any], state: data.Runnin
     if not (is_newest and has_phase):
         jobs.show_state(connection, job["id"], state)
     if not is_newest:
-        connection.execute("UPDATE jobs SET ended_word = NULL WHERE id = ?", [job["id"]])
+        rebuilding.restore_last_word(connection, job["id"], None)
 
 
 def _newest_start(file: Path) -> tuple[int, bool]:
@@ -300,8 +299,7 @@ def _take_globals(connection: Connection, home: Home) -> list[str]:
 def _keep_number(connection: Connection, number: int) -> None:
     """Reserve the id of a folder that is left out, so that no new run gets it."""
     if run_records.next_number(connection, "runs") <= number < LARGEST:
-        with transaction(connection):
-            connection.execute("INSERT INTO removed VALUES ('runs', ?)", [number])
+        rebuilding.reserve(connection, number)
 
 
 def _in_words(error: Exception) -> str:

@@ -20,7 +20,7 @@ from finetop.core.protocol.standing import StandingState
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
 from finetop.core.runtime.files import read_own
-from finetop.core.store import run_records, runs
+from finetop.core.store import rebuilding, run_records, runs
 from finetop.core.text import quoted
 
 LARGEST = 10**9
@@ -193,12 +193,8 @@ def state_of(row: dict[str, Any], place: str) -> data.State:
 
 def kept_row(connection: Connection, table: str, row: dict[str, Any], place: str) -> dict[str, Any]:
     """Return the values that a table has columns for; others are of another version. Raises BadInput with the place."""
-    query = (
-        "SELECT column_name, data_type, is_nullable, column_default IS NOT NULL FROM duckdb_columns()"
-        " WHERE table_name = ? ORDER BY column_index"
-    )
     values: dict[str, Any] = {}
-    for name, kind, may_be_null, has_default in connection.execute(query, [table]).fetchall():
+    for name, kind, may_be_null, has_default in rebuilding.columns(connection, table):
         value = row.get(name)
         if name in row and not (value is None and may_be_null):
             values[name] = _as(MEANS.get((table, name), OF_COLUMN[kind]), value, f"{place}.{name}")

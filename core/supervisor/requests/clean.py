@@ -22,8 +22,7 @@ from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Keep
 from finetop.core.runtime.files import read_own
 from finetop.core.runtime.home import Home
-from finetop.core.store import jobs, run_records
-from finetop.core.store.database import insert, read_as, transaction
+from finetop.core.store import checkpoints as stored, jobs
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.requests import trash
 from finetop.core.supervisor.state import Supervisor
@@ -109,16 +108,10 @@ def _unfinished_merges(home: Home) -> Iterator[CleanItem]:
 
 def saved(connection: Connection, home: Home) -> list[Saved]:
     """List the checkpoints of ended runs that were trained here, each run's newest first."""
-    query = (
-        "SELECT id, name, folder, ended, best FROM runs WHERE ended IS NOT NULL AND id NOT IN"
-        " (SELECT run_id FROM jobs WHERE word IN ('queued', 'running') OR verb = 'import') ORDER BY id"
-    )
-    ended = connection.execute(query).fetchall()
+    ended = stored.ended_runs(connection)
     of_run = {run_id: _places(home.root / folder) for run_id, _, folder, _, _ in ended}
-    losses = _losses(connection, of_run)
-    needed: dict[int, set[int]] = {}
-    for parent_id, step in connection.execute("SELECT parent_id, step FROM parents").fetchall():
-        needed.setdefault(parent_id, set()).add(-1 if step is None else step)
+    pairs = [(run_id, step) for run_id, places in of_run.items() for step in places]
+    losses, needed = stored.eval_losses(connection, pairs), stored.needed_by_others(connection)
     checkpoints: list[Saved] = []
     for run_id, name, _, ended_at, best_text in ended:
         if of_run[run_id]:
@@ -132,23 +125,6 @@ def _places(run_folder: Path) -> dict[int, Path]:
     """Return a run's complete checkpoints by step, oldest first; a link is not one of ours to remove."""
     complete = checkpoint.complete(run_folder)
     return {checkpoint.step_of(place): place for place in complete if not place.is_symlink()}
-
-
-def _losses(connection: Connection, of_run: Mapping[int, Mapping[int, Path]]) -> dict[int, dict[int, float]]:
-    """Read the eval_loss at each checkpoint, by run and step, in one query: 20,000 of them took 20 s."""
-    pairs = [(run_id, step) for run_id, places in of_run.items() for step in places]
-    query = (
-        "SELECT m.run_id, m.step, arg_max(m.value, m.time) FROM metrics m JOIN"
-        " (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::INTEGER[]) AS step) saved"
-        " ON saved.run_id = m.run_id AND saved.step = m.step"
-        " WHERE m.key = 'eval_loss' AND m.value IS NOT NULL GROUP BY m.run_id, m.step"
-    )
-    losses: dict[int, dict[int, float]] = {}
-    if pairs:
-        values = [[run_id for run_id, _ in pairs], [step for _, step in pairs]]
-        for run_id, step, loss in connection.execute(query, values).fetchall():
-            losses.setdefault(run_id, {})[step] = loss
-    return losses
 
 
 def _of_run(
@@ -231,11 +207,7 @@ def _selected(connection: Connection, home: Home, days: float | None) -> Iterato
 
 def _named(connection: Connection, home: Home) -> set[str]:
     """Return the names of all row files that appear in a run's recipe, in its jobs' args or in the trash."""
-    query = (
-        f"SELECT unnest(regexp_extract_all(recipe, '{NAME}')) FROM runs"
-        f" UNION SELECT unnest(regexp_extract_all(args, '{NAME}')) FROM jobs"
-    )
-    named = set(read_as(connection, str, query))
+    named = stored.named_like(connection, NAME)
     for folder in home.trash.glob("*/") if home.trash.is_dir() else ():
         for file in (*folder.glob("*.json"), *folder.glob("*.yaml"), *folder.glob("jobs/*/job.json")):
             try:
@@ -261,7 +233,8 @@ def take_away(connection: Connection, home: Home, item: CleanItem) -> None:
     """
     place = home.root / item.path
     if item.kind == "checkpoint":
-        _forget(connection, home, place)
+        run_folder = place.parent.parent
+        stored.forget(connection, str(run_folder.relative_to(home.root)), str(place.relative_to(run_folder)))
         checkpoint.remove(place)
     elif place.is_dir():
         trash.discard(place)
@@ -269,21 +242,6 @@ def take_away(connection: Connection, home: Home, item: CleanItem) -> None:
         place.unlink(missing_ok=True)
         if item.kind == "selected rows":
             _manifest(place).unlink(missing_ok=True)
-
-
-def _forget(connection: Connection, home: Home, place: Path) -> None:
-    run_folder = place.parent.parent
-    values = [str(run_folder.relative_to(home.root)), str(place.relative_to(run_folder))]
-    query = (
-        "SELECT c.run_id, c.job_id, c.step, c.time FROM checkpoints c JOIN runs r ON r.id = c.run_id"
-        " WHERE r.folder = ? AND c.path = ?"
-    )
-    deletion = "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?"
-    with transaction(connection):
-        for row in connection.execute(query, values).fetchall():
-            insert(connection, "cleaned", **dict(zip(("run_id", "job_id", "step", "time"), row, strict=True)))
-            connection.execute(deletion, row)
-            run_records.mark_run(connection, row[0])
 
 
 ANSWERS = {Clean: clean}

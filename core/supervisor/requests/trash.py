@@ -25,7 +25,7 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import os_error_words, read_own, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.store import parents, run_records, runs
-from finetop.core.store.database import read_as, transaction
+from finetop.core.store.database import transaction
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.rebuild.record import read_record
 from finetop.core.supervisor.state import Supervisor
@@ -196,10 +196,9 @@ def restore(supervisor: Supervisor, ask: messages.Restore) -> Done:
     connection, home = supervisor.connection, supervisor.home
     trashed_run = _find_trashed(home, ask.run)
     place = home.trash / trashed_run.folder
-    query = "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)"
     for row in read_record(place, trashed_run.run_id).store.tables.get("parents", ()):
         parent = row.get("parent_id")
-        if not connection.execute(query, [str(parent)]).fetchone():
+        if not runs.exists(connection, parent):
             hint = f"Restore that first: finetop trash --restore {parent}."
             raise Refused(f"{trashed_run.name} starts from run {parent}, which does not exist.", hint=hint)
     name = runs.free_name(connection, trashed_run.name)
@@ -213,8 +212,7 @@ def restore(supervisor: Supervisor, ask: messages.Restore) -> Done:
     try:
         rebuild.add_run(connection, home, folder)
         with transaction(connection):
-            connection.execute("UPDATE runs SET name = ? WHERE id = ?", [name, trashed_run.run_id])
-            run_records.mark_run(connection, trashed_run.run_id)
+            runs.rename(connection, trashed_run.run_id, name)
     except BaseException:
         folder.rename(place)
         raise
@@ -267,7 +265,7 @@ def finish_moves(connection: Connection, home: Home) -> None:
     for mark in home.runs.glob(f"*/{REMOVED}"):
         number = rebuild.number_of(mark.parent)
         with contextlib.suppress(OSError):
-            is_here = bool(connection.execute("SELECT 1 FROM runs WHERE id = ?", [number]).fetchone())
+            is_here = runs.exists(connection, number)
             if is_here and not _was_coming_back(mark):
                 mark.unlink()
                 continue
@@ -275,7 +273,7 @@ def finish_moves(connection: Connection, home: Home) -> None:
                 with transaction(connection):
                     run_records.remove_run(connection, number)
             _move(mark.parent, home.trash / mark.parent.name)
-    stored_folders = set(read_as(connection, str, "SELECT folder FROM runs"))
+    stored_folders = runs.folders(connection)
     for folder in rebuild.run_folders(home):
         if f"runs/{folder.name}" not in stored_folders and rebuild.was_never_queued(folder):
             shutil.rmtree(folder, ignore_errors=True)
