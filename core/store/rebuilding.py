@@ -46,7 +46,7 @@ def restore_check(
     *,
     superseded: bool,
 ) -> None:
-    """Give an ingested check its id again, unless another run's has it, and whether it is superseded."""
+    """Set an ingested check's id, unless another run's has it, and whether it is superseded."""
     connection.execute(_SUPERSEDE, [superseded, check_id, run_id, check_id, job_id, step])
 
 

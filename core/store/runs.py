@@ -349,6 +349,6 @@ def folders(connection: Connection) -> set[str]:
 
 
 def rename(connection: Connection, run_id: int, name: str) -> None:
-    """Give a run another name."""
+    """Set a run's name."""
     connection.execute("UPDATE runs SET name = ? WHERE id = ?", [name, run_id])
     run_records.mark_run(connection, run_id)
