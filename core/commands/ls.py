@@ -11,7 +11,7 @@ from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import bare, merged, placed
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, output, remote
-from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol import run_columns, runs as data
 from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
@@ -20,6 +20,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count
 from finetop.core.wording import run_groups
 from finetop.core.wording.durations import ago, short_span
+from finetop.core.wording.jobs import answer_words
 
 HOW, STEP, LOSS = 1, 3, 4  # columns that a narrow terminal has no room for
 FILTER = """\

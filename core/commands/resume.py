@@ -13,7 +13,7 @@ from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands.shared import options, several
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.options import run_and_step
-from finetop.core.commands.shared.output import answer_words, plain, state_words
+from finetop.core.commands.shared.output import plain, state_words
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.runs import GetRun
@@ -21,6 +21,7 @@ from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
+from finetop.core.wording.jobs import answer_words
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

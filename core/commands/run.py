@@ -17,7 +17,7 @@ from finetop.core.commands.plan import on_its_base
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
-from finetop.core.commands.shared.output import answer_words, plain, print_json, reply, state_words, warn
+from finetop.core.commands.shared.output import plain, print_json, reply, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.external import trainers
 from finetop.core.external.recipe import ENDINGS, CommandRequest, command_recipe, with_environment
@@ -41,6 +41,7 @@ from finetop.core.recipe.sweeps import Axis, Pair
 from finetop.core.runtime import ranks
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, plain as plain_text, quoted
+from finetop.core.wording.jobs import answer_words
 
 SECONDS = 1.2  # for reading rows, of the 2 s that the checks before queueing may take
 

@@ -9,7 +9,7 @@ from finetop.core import plugins
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command, Section
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
+from finetop.core.commands.shared.output import plain, print_json, state_words
 from finetop.core.protocol import runs as data, tags
 from finetop.core.protocol.messages.limits import tries_words
 from finetop.core.protocol.messages.runs import GetRun
@@ -19,6 +19,7 @@ from finetop.core.text import clean, clean_line
 from finetop.core.wording import numbers_from, pulse, rewards
 from finetop.core.wording.durations import ago
 from finetop.core.wording.endings import state_word
+from finetop.core.wording.jobs import answer_words
 from finetop.core.wording.metrics import last_words
 from finetop.core.wording.next_step import advised
 from finetop.core.wording.verdicts import next_of_target, short_answer

@@ -11,6 +11,7 @@ from finetop.core.protocol.runs import Queued, Running, RunRow, SideJob, Tried, 
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.verdicts import short_answer, unchecked
 
 _ITEMS = ("items", "rows")  # units of a phase that needs no name: scoring
 
@@ -139,3 +140,11 @@ def _ends(verb: Verb, wish: Literal["stop", "kill", "pause"]) -> str:
     if wish == "kill":
         return "is being killed."
     return f"{kind.ends}, then {'stops.' if wish == 'stop' else 'waits in the queue, held.'}"
+
+
+def answer_words(row: RunRow, *, name_suite: bool | None = None) -> str:
+    """Return the answer to 'did it forget?' in words: side jobs under way, the newest verdict, or its lack."""
+    parts = [job(side.verb, side.state, side.tried) for side in row.side_jobs]
+    if row.check is not None:
+        parts.append(short_answer(row.check, name_suite=name_suite))
+    return "; ".join(parts) or unchecked(row)

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from finetop.core.features.approaches import columns
+from finetop.core.features.approaches import columns as approach_columns
 from finetop.core.features.approaches.messages import ApproachesAnswer
 from finetop.core.features.compare import compare_runs
 from finetop.core.features.remedies.messages import RemediesAnswer
 from finetop.core.features.report.page import Block, Chart, Table
 from finetop.core.features.report.sections.check import tasks
 from finetop.core.features.report.sections.training import checkpoints, line_of, samples
-from finetop.core.features.sweeps import seed_groups
+from finetop.core.features.sweeps import columns as sweep_columns
 from finetop.core.features.sweeps.seed_groups import Setting
 from finetop.core.features.triage.messages import TriageRow
 from finetop.core.protocol import runs as data
@@ -120,23 +120,8 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
 
 def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
     """Return the settings of a sweep, each number as mean and standard deviation over its runs."""
-    all_runs = [run for setting in settings for run in setting.runs]
-    numbers = (
-        (seed_groups.loss_label(all_runs), seed_groups.loss),
-        (seed_groups.metric(all_runs) or "target", seed_groups.target),
-        ("retained", seed_groups.retained),
-    )
-    rows = []
-    for setting in settings:
-        cells = [*(setting.values or (setting.runs[0].name,)), str(len(setting.runs)), str(setting.finished)]
-        for _, value in numbers:
-            estimate = seed_groups.spread(setting.runs, value)
-            cells += ["", ""] if estimate is None else [_number(estimate.mean), _number(estimate.deviation)]
-        cells.append(", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(setting.runs)))
-        rows.append(tuple(cells))
-    head = [column for title, _ in numbers for column in (title, f"{title} ±")]
-    titles = (*(keys or ("run",)), "runs", "finished", *head, "did it forget?")
-    return Sheet(f"sweep-{_file_name(name)}", (Table(titles, tuple(rows)),))
+    table = Table.of(sweep_columns.in_file(keys, settings), settings)
+    return Sheet(f"sweep-{_file_name(name)}", (table,))
 
 
 def approaches(answer: ApproachesAnswer) -> Sheet:
@@ -144,7 +129,7 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
     done = [row for row in answer.rows if row.target is not None]
     left = [row for row in answer.rows if row.target is None]
     tables = (
-        *(Table.of(table, done) for table in columns.tables(answer)),
+        *(Table.of(table, done) for table in approach_columns.tables(answer)),
         Table(("not measured", "state", "why"), tuple((row.name, row.state, row.message) for row in left)),
         Table(("topic", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
     )

@@ -21,7 +21,6 @@ from finetop.core.wording import jobs, pulse
 from finetop.core.wording.columns import Column, Row, cells, known, right, titles
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.queue import why
-from finetop.core.wording.verdicts import short_answer, unchecked
 
 SCHEMA = 1
 
@@ -158,14 +157,6 @@ def queued_words(state: data.Queued) -> str:
         return f"queued, place {state.place}"
     reason = why(state, time.time())
     return reason if state.held else f"queued, {reason}"
-
-
-def answer_words(row: data.RunRow, *, name_suite: bool | None = None) -> str:
-    """Return the answer to 'did it forget?' in words: side jobs under way, the newest verdict, or its lack."""
-    parts = [jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs]
-    if row.check is not None:
-        parts.append(short_answer(row.check, name_suite=name_suite))
-    return "; ".join(parts) or unchecked(row)
 
 
 def warn(text: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finetop.core.features.sweeps import seed_groups, selection_curve
+from finetop.core.features.sweeps import columns, seed_groups, selection_curve
 from finetop.core.features.sweeps.seed_groups import Setting
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow
 from finetop.core.protocol.tags import CONTROL
 from finetop.core.text import clean_line
+from finetop.core.wording.columns import Column
 from finetop.tui.screens.shared.run_status import forgot
 from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_line, cut_middle, line_width
 from finetop.tui.theme import MARKS, StyleName
@@ -19,6 +20,7 @@ START = 4  # cursor and letter
 ANSWER = 14  # least cells of the answer
 ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns
 WIDE = 100  # cells from which verdicts are counted
+Drawn = tuple[Column[Setting], int]  # with its cells
 AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
     "worse": ("LOSES", "red"),
     "better": ("better", "green"),
@@ -26,28 +28,20 @@ AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
 }
 
 
-class Columns(NamedTuple):
-    """Which columns fit, and the width of each varied setting's column."""
-
-    values: tuple[int, ...]
-    has_loss: bool
-    has_target: bool
-    loss: str = "loss"  # the title of the loss column
-
-
-def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> Columns:
+def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> list[Drawn]:
     """Divide the width: values get what the number columns leave; beside a target the loss needs spare width."""
     metric = seed_groups.metric(run for setting in settings for run in setting.runs)
-    has_target = bool(metric) and width >= 66
-    has_loss = width >= 84 or not metric
-    fixed = START + DONE + RETAINED + ANSWER + LOSS * has_loss + TARGET * has_target + 2
-    names = keys or ("run",)
+    numbers = [(columns.DONE, DONE)]
+    numbers += [(columns.loss(settings), LOSS)] if width >= 84 or not metric else []
+    numbers += [(columns.TARGET, TARGET)] if metric and width >= 66 else []
+    numbers += [(columns.RETAINED, RETAINED)]
+    values = columns.values(keys)
     widths = [
-        max([len(short_key(name)), *(len(clean_line(value)) for value in values)])
-        for name, values in zip(names, _by_key(names, settings), strict=True)
+        max(len(short_key(column.title)), *(len(clean_line(column.text(setting))) for setting in settings))
+        for column in values
     ]
-    loss = seed_groups.loss_label(run for setting in settings for run in setting.runs)
-    return Columns(_shared(width - fixed - 2 * len(names), widths), has_loss, has_target, loss)
+    room = width - START - sum(cells for _, cells in numbers) - ANSWER - 2 - 2 * len(values)
+    return [*zip(values, _shared(room, widths), strict=True), *numbers]
 
 
 def _shared(room: int, widths: Sequence[int]) -> tuple[int, ...]:
@@ -59,51 +53,34 @@ def _shared(room: int, widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(cells.values())
 
 
-def _by_key(names: Sequence[str], settings: Sequence[Setting]) -> list[list[str]]:
-    return [[values_of(setting)[at] for setting in settings] for at in range(len(names))]
-
-
-def values_of(setting: Setting) -> tuple[str, ...]:
-    """Return the values that name a setting, or the run's name if only the seed varies."""
-    return setting.values or (setting.runs[0].name,)
-
-
 def short_key(key: str) -> str:
     """Return the last part of a setting's key: learning_rate."""
     return clean_line(key).rpartition(".")[2]
 
 
-def head_line(columns: Columns, keys: Sequence[str]) -> Line:
+def head_line(drawn: Sequence[Drawn]) -> Line:
     """Return the header row."""
     line = " " * START
-    for key, cells in zip(keys or ("run",), columns.values, strict=True):
-        line += f"{cut_end(short_key(key), cells):<{cells}}  "
-    line += f"{'done':>{DONE - 1}} "
-    line += f"{columns.loss:>{LOSS - 1}} " if columns.has_loss else ""
-    line += f"{'target':>{TARGET - 1}} " if columns.has_target else ""
-    return ((f"{line}{'retained':>{RETAINED - 1}}  did it forget?", "dim"),)
+    for column, cells in drawn:
+        title = column.title if column.is_right else cut_end(short_key(column.title), cells)
+        line += f"{title:>{cells - 1}} " if column.is_right else f"{title:<{cells}}  "
+    return ((f"{line} {columns.FORGOT.title}", "dim"),)
 
 
 def setting_line(
-    setting: Setting, columns: Columns, letter: str, *, has_cursor: bool, width: int, now: float
+    setting: Setting, drawn: Sequence[Drawn], letter: str, *, has_cursor: bool, width: int, now: float
 ) -> Line:
     """Draw one setting as a row."""
-    start: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""))
-    style: StyleName = "bold" if has_cursor else ""
-    for value, cells in zip(values_of(setting), columns.values, strict=True):
-        start = (*start, (f"{cut_middle(clean_line(value), cells):<{cells}}  ", style))
-    runs = setting.runs
-    done = f"{setting.finished}/{len(runs)}"
-    numbers = f"{done:>{DONE - 1}} "
-    if columns.has_loss:
-        numbers += f"{seed_groups.spread_text(seed_groups.spread(runs, seed_groups.loss), 3):>{LOSS - 1}} "
-    if columns.has_target:
-        target = seed_groups.spread_text(seed_groups.spread(runs, seed_groups.target), 2)
-        numbers += f"{target:>{TARGET - 1}} "
-    retained = seed_groups.spread_text(seed_groups.spread(runs, seed_groups.retained), 1, sign=True)
-    numbers += f"{retained:>{RETAINED - 1}}  "
-    start = (*start, (numbers, ""))
-    return (*start, *cut_line(answer(runs, now), width - line_width(start)))
+    line: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""))
+    for column, cells in drawn:
+        text = column.text(setting)
+        if column.is_right:
+            line = (*line, (f"{text:>{cells - 1}} ", ""))
+        else:
+            text = cut_middle(clean_line(text), cells)
+            line = (*line, (f"{text:<{cells}}  ", "bold" if has_cursor else ""))
+    line = (*line, (" ", ""))
+    return (*line, *cut_line(answer(setting.runs, now), width - line_width(line)))
 
 
 def answer(runs: Sequence[RunRow], now: float) -> Line:

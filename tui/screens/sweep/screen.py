@@ -60,7 +60,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         super().__init__()
         self.held = SweepData(sweep)
         self.has_words = False  # the findings of a curve are shown instead of the chart
-        self._columns = rows.Columns((), False, False)
+        self._columns: list[rows.Drawn] = []
         self._curve_columns = rows.CurveColumns(0, False, False)  # used instead for a selection curve
         self._letters: list[str] = []
         self._was_answered = False
@@ -110,7 +110,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             return
         if held.curves is None:
             self._columns = rows.columns_of(width, held.keys, held.settings)
-            head.show((rows.head_line(self._columns, held.keys),))
+            head.show((rows.head_line(self._columns),))
         else:
             self._curve_columns = rows.curve_columns_of(width, held.curves)
             head.show((rows.curve_head_line(self._curve_columns),))
@@ -258,7 +258,7 @@ def pane_lines(held: SweepData, setting: Setting, *, width: int, height: int, no
     """Return a setting's runs below a rule, the selected one marked, as many as fit."""
     pairs = zip(held.keys, setting.values, strict=False)
     words = ", ".join(f"{rows.short_key(key)} {clean_line(text)}" for key, text in pairs)
-    title = cut_middle(words or clean_line(rows.values_of(setting)[0]), max(10, width - 30))
+    title = cut_middle(words or clean_line(setting.runs[0].name), max(10, width - 30))
     spread_words = counted(len(setting.runs), "run")
     if held.curves is None and len(setting.runs) > 1:
         spread_words += ", ± standard deviation"

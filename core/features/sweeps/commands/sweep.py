@@ -8,8 +8,8 @@ import textwrap
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
-from finetop.core.features.sweeps import seed_groups, selection_curve
+from finetop.core.commands.shared.output import plain, print_columns, print_json, print_table
+from finetop.core.features.sweeps import columns, seed_groups, selection_curve
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -57,26 +57,10 @@ def print_curves(curves: selection_curve.Curves) -> None:
         print("\n".join(textwrap.wrap(sentence, 80, break_on_hyphens=False)))
 
 
-def print_sweep(sweeps_answer: SweepsAnswer) -> None:
-    """Print a row for each setting; also the answer to "did it forget?" if all its seeds agree."""
-    keys = sweeps_answer.keys
-    rows = []
-    settings = seed_groups.settings(sweeps_answer.runs, keys)
-    for group in settings:
-        answers = {answer_words(run) for run in group.runs if run.check is not None}
-        verdicts = ", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(group.runs))
-        answer = answers.pop() if len(group.runs) == 1 and answers else verdicts
-        values = group.values if keys else (clean_line(group.runs[0].name),)
-        cells = [clean_line(value, limit=40) for value in values]
-        numbers = (seed_groups.loss, seed_groups.target, seed_groups.retained)
-        loss, target, retained = (seed_groups.spread(group.runs, number) for number in numbers)
-        spreads = [seed_groups.spread_text(loss, 3), seed_groups.spread_text(target, 2)]
-        spreads.append(seed_groups.spread_text(retained, 1, sign=True))
-        rows.append((*cells, f"{group.finished}/{len(group.runs)}", *spreads, answer))
-    titles = keys or ["run"]
-    loss_label = seed_groups.loss_label(group.row for group in sweeps_answer.runs)
-    head = (*titles, "done", loss_label, "target", "retained", "did it forget?")
-    print_table(head, rows, right=range(len(titles), len(titles) + 4))
+def print_sweep(answer: SweepsAnswer) -> None:
+    """Print a row for each setting."""
+    settings = seed_groups.settings(answer.runs, answer.keys)
+    print_columns(columns.table(answer.keys, settings), settings)
     if any(len(group.runs) > 1 for group in settings):
         print("± is the standard deviation over the seeds that have finished.")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tui_fakes import make_check, make_row
 
-from finetop.core.commands.shared.output import answer_words
 from finetop.core.protocol.runs import Finished, Queued, Running, Stopped
+from finetop.core.wording.jobs import answer_words
 from finetop.tui.screens.runs.pane import pane_lines
 from finetop.tui.screens.shared.run_status import forgot, heading_of, mark_of, next_step, state_sentence
 from finetop.tui.theme import MARKS
