@@ -45,3 +45,8 @@ def cells(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> tuple[tuple[st
 def right(columns: Sequence[Column[Row]]) -> tuple[int, ...]:
     """Return the places of the right-aligned columns."""
     return tuple(place for place, column in enumerate(columns) if column.is_right)
+
+
+def exact(value: float | None) -> str:
+    """Return a number with all its digits, as a file has it; empty if unknown."""
+    return "" if value is None else f"{value:.9g}"

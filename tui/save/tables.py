@@ -9,6 +9,7 @@ from dataclasses import replace
 from finetop.core.features.approaches import columns as approach_columns
 from finetop.core.features.approaches.messages import ApproachesAnswer
 from finetop.core.features.compare import compare_runs
+from finetop.core.features.remedies import columns as remedy_columns
 from finetop.core.features.remedies.messages import RemediesAnswer
 from finetop.core.features.report.page import Block, Chart, Table
 from finetop.core.features.report.sections.check import tasks
@@ -20,8 +21,9 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import CheckResult
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.protocol.messages.runs import Curve
-from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
+from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.recipe.dotted import flat_texts
+from finetop.core.wording.columns import exact
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
 from finetop.tui.screens.chat.state import ChatState
@@ -40,7 +42,7 @@ def runs(rows: Sequence[RunRow]) -> Sheet:
             *(_moment(row.created), str(row.step), str(row.steps)),
             *_checked(row),
             *(" ".join(row.tags), row.note),
-            *(_number(row.metrics.get(key)) for key in keys),
+            *(exact(row.metrics.get(key)) for key in keys),
             *(str(row.settings.get(key, "")) for key in settings),
         )
         for row in rows
@@ -154,30 +156,9 @@ def remedies(answer: RemediesAnswer | None) -> Sheet:
     """Return the remedies tried on a run, one per row: target, kept gain, forgetting, item counts."""
     if answer is None:
         return Sheet("remedies")
-    metrics = list(answer.base)
-    head = (
-        *("remedy", "name", "settings", "forgot?", *metrics),
-        *(f"gain kept by {metric}" for metric in metrics),
-        *("gain kept (worst metric)", "change", "lowest", "highest", "items", "of", "confirmed"),
-        *("change on fresh items", "fresh items", "alpha", "why not"),
-    )
     now = [] if answer.now is None else [answer.now]
-    rows = tuple(_remedy(row, metrics) for row in (*now, *answer.rows))
-    return Sheet(f"{_file_name(answer.run)}-remedies", (Table(head, rows),))
-
-
-def _remedy(row: RemedyRow, metrics: Sequence[str]) -> tuple[str, ...]:
-    low, high = row.decided or (None, None)
-    return (
-        *(row.label, row.name, " ".join(f"{key}={value}" for key, value in row.settings.items())),
-        row.verdict,
-        *(_number(row.target.get(metric)) for metric in metrics),
-        *(_number(row.kept.get(metric)) for metric in metrics),
-        *(_number(row.gain), _points(row.drop), _points(high), _points(low)),
-        *(str(row.items_used or ""), str(row.items_total or "")),
-        *(row.confirmation, _points(row.fresh_drop), str(row.fresh_used or ""), _number(row.alpha or None)),
-        row.why_not or (row.reason if row.verdict in ("failed", "unchanged") else ""),
-    )
+    table = Table.of(remedy_columns.in_file(answer), [*now, *answer.rows])
+    return Sheet(f"{_file_name(answer.run)}-remedies", (table,))
 
 
 def chat(state: ChatState) -> Sheet:
@@ -202,10 +183,6 @@ def _points(drop: float | None) -> str:
 
 def _tables(blocks: Sequence[Block]) -> tuple[Table, ...]:
     return tuple(block for block in blocks if isinstance(block, Table))
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.9g}"
 
 
 def _moment(at: float | None) -> str:

@@ -58,14 +58,6 @@ def star(answer: RemediesAnswer, row: RemedyRow) -> str:
     return CONFIRMED if row.confirmation == "ok" else BEST
 
 
-def cells(answer: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
-    """Return target, kept gain, retained score and verdict as cells."""
-    if not row.target and row.drop is None:
-        return "", "", "", how(answer, row)
-    share = f"{gain(row)} {metric_words(gain_metric(row))}".rstrip()
-    return target(answer, row), share, retained(row, answer.margin), verdict(row)
-
-
 def how(answer: RemediesAnswer, row: RemedyRow) -> str:
     """Return the status of a remedy without numbers."""
     if row.why_not:

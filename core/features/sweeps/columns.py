@@ -8,7 +8,7 @@ from functools import partial
 from finetop.core.features.sweeps import seed_groups
 from finetop.core.features.sweeps.seed_groups import Setting
 from finetop.core.protocol.runs import RunRow
-from finetop.core.wording.columns import Column
+from finetop.core.wording.columns import Column, exact
 from finetop.core.wording.jobs import answer_words
 
 Number = Callable[[RunRow], float | None]
@@ -60,8 +60,7 @@ def _apart(title: str, number: Number) -> tuple[Column[Setting], Column[Setting]
     """Return the columns of a mean and of its standard deviation."""
 
     def part(name: str, setting: Setting) -> str:
-        value = getattr(seed_groups.spread(setting.runs, number), name, None)
-        return "" if value is None else f"{value:.9g}"
+        return exact(getattr(seed_groups.spread(setting.runs, number), name, None))
 
     return Column(title, partial(part, "mean")), Column(f"{title} ±", partial(part, "deviation"))
 

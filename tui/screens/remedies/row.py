@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from finetop.core.features.remedies import wording as remedies
+from finetop.core.features.remedies import columns, wording as remedies
 from finetop.core.features.remedies.messages import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import RemedyRow, Running
 from finetop.core.text import clean_line, count
@@ -21,11 +21,10 @@ MOVED, RETAINED = 8, 21  # cells of the points retained, without and with the in
 VERDICT = 11
 RETRAINING = 26  # cells of the label of a remedy that retrains
 LEAST_BAR, LONGEST_BAR = 8, 20
-GAIN, WORST = "gain kept", "gain kept (worst metric)"
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class Widths:
     """The width of each column in cells; 0 if there is no room for it."""
 
     name: int
@@ -36,34 +35,34 @@ class Columns:
     retained: int
 
 
-def columns_of(answer: RemediesAnswer, width: int) -> Columns:
+def widths_of(answer: RemediesAnswer, width: int) -> Widths:
     """Divide a row: first verdict, points retained and share of the gain, then name, target and the bar."""
     metric = METRIC if len(answer.base) > 1 and width >= 72 else 0
     retained = RETAINED if width >= 78 else MOVED
-    share = SHARE if metric else len(GAIN) + 1
+    share = SHARE if metric else len(columns.GAIN) + 1
     left = width - START - share - metric - 2 - retained - 1 - VERDICT
     target = TARGET if answer.metric and left - TARGET >= LEAST_NAME else 0
     name = min(NAME, left - target)
     bar = min(LONGEST_BAR, left - target - name - 2)
-    return Columns(name, target, bar if bar >= LEAST_BAR else 0, share, metric, retained)
+    return Widths(name, target, bar if bar >= LEAST_BAR else 0, share, metric, retained)
 
 
 def head_line(answer: RemediesAnswer, width: int) -> Line:
     """Return the header row."""
-    columns = columns_of(answer, width)
-    target = f"{'target':>{columns.target}}" if columns.target else ""
-    title = WORST if columns.bar and remedies.has_several(answer) else GAIN
-    cells = (columns.bar + 2 if columns.bar else 0) + columns.share + columns.metric
-    gain = f"  {title:<{cells - 2}}" if columns.bar or columns.metric else f"{title:>{cells}}"
-    text = f"{'':<{START}}{'remedy':<{columns.name}}{target}{gain}"
-    return ((f"{text}  {'retained':<{columns.retained}} forgot?", "dim"),)
+    widths = widths_of(answer, width)
+    target = f"{'target':>{widths.target}}" if widths.target else ""
+    title = columns.WORST_GAIN if widths.bar and remedies.has_several(answer) else columns.GAIN
+    cells = (widths.bar + 2 if widths.bar else 0) + widths.share + widths.metric
+    gain = f"  {title:<{cells - 2}}" if widths.bar or widths.metric else f"{title:>{cells}}"
+    text = f"{'':<{START}}{columns.REMEDY.title:<{widths.name}}{target}{gain}"
+    return ((f"{text}  {columns.RETAINED:<{widths.retained}} {columns.FORGOT}", "dim"),)
 
 
 def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor: bool, width: int) -> Line:
     """Draw a remedy without training: its result, its progress, or why it can't be used."""
     answer = state.shown
     assert answer is not None
-    columns, star = columns_of(answer, width), remedies.star(answer, row)
+    widths, star = widths_of(answer, width), remedies.star(answer, row)
     mark: Span = (star or " ", "green" if star else "")
     if remedies.is_trying(answer, row):
         mark = (MARKS["running"].mark, MARKS["running"].style)
@@ -71,8 +70,8 @@ def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor
         mark = (MARKS["queued"].mark, "")
     marked: Span = ("•", "bold") if row.name in state.marked else (" ", "")
     cursor = CURSOR if has_cursor else marked
-    start = (cursor, (" ", ""), mark, (f" {letter}  ", ""), *_name(row.label, has_cursor, columns.name))
-    room = width - START - columns.name - 2
+    start = (cursor, (" ", ""), mark, (f" {letter}  ", ""), *_name(row.label, has_cursor, widths.name))
+    room = width - START - widths.name - 2
     if row.why_not:
         return (*start, (f"  {cut_end(clean_line(row.why_not), room)}", "dim"))
     if remedies.is_trying(answer, row):
@@ -84,11 +83,11 @@ def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"
         return (*start, (f"  {cut_end(f'{remedies.verdict(row)}: {clean_line(row.reason)}', room)}", style))
-    target: Span = (f"{remedies.target(answer, row):>{columns.target}}" if columns.target else "", "")
-    text = remedies.retained(row, answer.margin) if columns.retained == RETAINED else ""
-    text = text if 0 < len(text) <= columns.retained else remedies.moved(row, answer.margin)
-    retained: Span = (f"  {cut_end(text, columns.retained):<{columns.retained}} ", "")
-    return (*start, target, *_gain(row, columns), retained, *_verdict(row))
+    target: Span = (f"{remedies.target(answer, row):>{widths.target}}" if widths.target else "", "")
+    text = remedies.retained(row, answer.margin) if widths.retained == RETAINED else ""
+    text = text if 0 < len(text) <= widths.retained else remedies.moved(row, answer.margin)
+    retained: Span = (f"  {cut_end(text, widths.retained):<{widths.retained}} ", "")
+    return (*start, target, *_gain(row, widths), retained, *_verdict(row))
 
 
 def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width: int) -> Line:
@@ -103,14 +102,14 @@ def _name(label: str, has_cursor: bool, room: int) -> Line:
     return ((f"{cut_end(clean_line(label), room - 1):<{room}}", "bold" if has_cursor else ""),)
 
 
-def _gain(row: RemedyRow, columns: Columns) -> Line:
-    metric = metric_words(remedies.gain_metric(row)) if columns.metric else ""
-    shown = f" {cut_end(metric, columns.metric - 1):<{columns.metric - 1}}" if columns.metric else ""
-    share: Line = ((f"{remedies.gain(row):>{columns.share}}", ""), (shown, "dim"))
-    if not columns.bar:
+def _gain(row: RemedyRow, widths: Widths) -> Line:
+    metric = metric_words(remedies.gain_metric(row)) if widths.metric else ""
+    shown = f" {cut_end(metric, widths.metric - 1):<{widths.metric - 1}}" if widths.metric else ""
+    share: Line = ((f"{remedies.gain(row):>{widths.share}}", ""), (shown, "dim"))
+    if not widths.bar:
         return share
     # The bar shows the gain, which is never bad: red marks only what was forgotten.
-    bar = share_bar(row.gain or 0.0, columns.bar, "green" if row.verdict == "ok" else "")
+    bar = share_bar(row.gain or 0.0, widths.bar, "green" if row.verdict == "ok" else "")
     return (("  ", ""), *bar, *share)
 
 

@@ -10,9 +10,9 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import until_done
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.options import run_and_step
-from finetop.core.commands.shared.output import plain, print_json, print_table, reply
+from finetop.core.commands.shared.output import plain, print_columns, print_json, reply
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
-from finetop.core.features.remedies import wording
+from finetop.core.features.remedies import columns, wording
 from finetop.core.features.remedies.messages import Remedies, RemediesAnswer, Remedy
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import GetRun
@@ -70,13 +70,7 @@ def print_answer(answer: RemediesAnswer, run: str) -> None:
     print(f"remedies for {clean_line(answer.run)}@{answer.step}   {wording.now(answer)}")
     if answer.weights_now != "same":
         print(outdated(f"{clean_line(answer.run)}@{answer.step}", answer.weights_now))
-    kept = "gain kept (worst metric)" if wording.has_several(answer) else "gain kept"
-    head = ("", "", "remedy", answer.metric or "target", kept, "retained", "forgot?", "name")
-    rows = [
-        (wording.star(answer, row), letter, row.label, *wording.cells(answer, row), row.name)
-        for letter, row in wording.lettered(answer.rows)
-    ]
-    print_table(head, rows, right=(3, 4), prose=(2,))
+    print_columns(columns.table(answer), answer.rows)
     if isinstance(answer.job, data.Failed | data.Lost):
         print(f"the job failed: {clean_line(answer.job.cause)}")
     for line in (*wording.reasons(answer), *wording.best(answer)):

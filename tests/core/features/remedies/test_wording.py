@@ -2,7 +2,7 @@
 
 import msgspec
 
-from finetop.core.features.remedies import wording as remedies
+from finetop.core.features.remedies import columns, wording as remedies
 from finetop.core.features.remedies.messages import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import Finished, RemedyRow, Running
 
@@ -92,6 +92,11 @@ def test_what_is_lost_by_another_metric_is_said():
     assert remedies.has_several(answer(rows))
 
 
+def said_of(answer, row):
+    """Return the cells of target, gain, retained and verdict."""
+    return tuple(column.text(row) for column in columns.table(answer)[3:7])
+
+
 def test_a_refuted_one_is_named_and_so_is_that_none_is_left():
     refuted = row("a", confirmation="regressed", fresh_drop=4.2, fresh_used=300)
     assert remedies.best(answer([refuted])) == ["a was not confirmed: -4.2 on 300 fresh items"]
@@ -106,8 +111,8 @@ def test_where_the_job_is():
     remedies_answer = answer(rows, job=Running(1.0, "b: scoring tuned"))
     assert [remedies.is_trying(remedies_answer, remedy) for remedy in rows] == [False, True]
     assert [remedies.waits(remedies_answer, remedy) for remedy in rows] == [False, True]
-    assert remedies.cells(remedies_answer, rows[1]) == ("", "", "", "queued")
-    assert remedies.cells(remedies_answer, rows[0]) == ("1.20", "90% nats/token", "-0.8 (-2.6 to +1.0)", "ok")
+    assert said_of(remedies_answer, rows[1]) == ("", "", "", "queued")
+    assert said_of(remedies_answer, rows[0]) == ("1.20", "90% nats/token", "-0.8 (-2.6 to +1.0)", "ok")
     assert remedies.price(remedies_answer) == ": about 30 s, no retraining"
 
 
@@ -125,7 +130,7 @@ def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothi
     """0% of what? The displayed target went from 3.95 to 2.27."""
     only = row("a", 0.0, kept={"exact_match": 0.0}, target={"nats_per_token": 2.27, "exact_match": 0.1})
     remedies_answer = answer([only], "a")
-    assert remedies.cells(remedies_answer, only)[:2] == ("2.27", "0% exact match")
+    assert said_of(remedies_answer, only)[:2] == ("2.27", "0% exact match")
     assert remedies.best(remedies_answer)[-1].startswith("☆ a keeps only 0% of the gain by exact match and")
     alone = row("b", 0.9, kept={"rules": 0.9}, target={"rules": 0.9})
-    assert remedies.cells(remedies_answer, alone)[1] == "90%", "there is no other"
+    assert said_of(remedies_answer, alone)[1] == "90%", "there is no other"
