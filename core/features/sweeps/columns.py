@@ -1,4 +1,4 @@
-"""The columns of a sweep: a row for each setting, its numbers as mean and spread over the seeds."""
+"""The columns of a sweep, a row for each setting, and of a selection curve, a row for each selector and size."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from finetop.core.features.sweeps import seed_groups
+from finetop.core.features.sweeps.curve_cells import Cell, Estimate
 from finetop.core.features.sweeps.seed_groups import Setting
 from finetop.core.protocol.runs import RunRow
-from finetop.core.wording.columns import Column, exact
+from finetop.core.wording.columns import NOT_KNOWN, Column, exact
 from finetop.core.wording.jobs import answer_words
+from finetop.core.wording.units import plus_minus
 
 Number = Callable[[RunRow], float | None]
 
@@ -39,6 +41,29 @@ def values(keys: Sequence[str]) -> list[Column[Setting]]:
 def loss(settings: Sequence[Setting]) -> Column[Setting]:
     """Return the column of the final loss: of evaluation, or of training."""
     return _spread(seed_groups.loss_label(_runs(settings)), seed_groups.loss, 3)
+
+
+def curve() -> list[Column[Cell]]:
+    """Return the table of a selection curve: a row for each selector and number of rows."""
+    return [SELECTOR, ROWS, CELL_DONE, CELL_TARGET, AGAINST, CELL_RETAINED]
+
+
+def against_words(cell: Cell) -> tuple[str, str]:
+    """Return the difference from random rows, and its verdict; empty where there is none."""
+    if cell.against == "same rows":
+        return cell.against, ""
+    return _short(cell.difference, sign=True), {"worse": "LOSES"}.get(cell.against, cell.against)
+
+
+def _short(value: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
+    """Format a mean with half its interval: '1.204 ± 0.017'."""
+    if value is None:
+        return NOT_KNOWN
+    mean, half = f"{round(value.mean, digits) + 0.0:.{digits}f}", ""
+    if value.high is not None:
+        mean, half = plus_minus(value.mean, value.high - value.mean, digits)
+    plus = "+" if sign and float(mean) > 0 else ""
+    return f"{plus}{mean}" if value.high is None else f"{plus}{mean} ± {half}"
 
 
 def _runs(settings: Sequence[Setting]) -> list[RunRow]:
@@ -83,3 +108,13 @@ TARGET = _spread("target", seed_groups.target, 2)
 RETAINED = _spread("retained", seed_groups.retained, 1, sign=True)
 VERDICTS = Column("did it forget?", _verdicts, is_right=False)
 FORGOT = Column("did it forget?", _forgot, is_right=False)
+SELECTOR: Column[Cell] = Column("rows by", lambda cell: cell.by, is_right=False)
+ROWS: Column[Cell] = Column("rows", lambda cell: f"{cell.rows:,}")
+CELL_DONE: Column[Cell] = Column("done", lambda cell: f"{cell.finished}/{cell.runs}")
+CELL_TARGET: Column[Cell] = Column("target", lambda cell: _short(cell.target), is_right=False)
+AGAINST: Column[Cell] = Column(
+    "against random", lambda cell: " ".join(filter(None, against_words(cell))), is_right=False
+)
+CELL_RETAINED: Column[Cell] = Column(
+    "retained", lambda cell: _short(cell.retained, sign=True, digits=1), is_right=False, is_optional=True
+)

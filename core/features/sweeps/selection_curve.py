@@ -12,49 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, stdev
-from typing import Literal
 
 from finetop.core.features.sweeps import seed_groups
+from finetop.core.features.sweeps.curve_cells import Against, Cell, Estimate
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.runs import SweepsAnswer
 from finetop.core.protocol.runs import Finished, RunRow
 from finetop.core.protocol.tags import ALL, BY, CONTROL, ROWS
-from finetop.core.wording.units import plus_minus
 
 EVALUATION = "evaluation loss"
 
-Against = Literal["", "better", "worse", "open", "same rows"]
 Runs = Mapping[int, RunRow]  # by seed
 Number = Callable[[RunRow], float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over seeds, with its 95 % interval; a single seed has none."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    count: int
-
-    @property
-    def is_known(self) -> bool:
-        """Return True if zero is outside the interval."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """All seeds of one selector at one number of rows."""
-
-    by: str
-    rows: int
-    runs: int
-    finished: int
-    target: Estimate | None
-    retained: Estimate | None  # points of 100, against the base
-    difference: Estimate | None = None  # of the target, from random rows, paired by seed
-    against: Against = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +166,3 @@ def interval(value: Estimate, *, sign: bool = False, digits: int = 3) -> str:
     if value.low is None or value.high is None:
         return mean
     return f"{mean} ({value.low:{plus}.{digits}f} to {value.high:{plus}.{digits}f})"
-
-
-def short(value: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
-    """Format a mean with half its interval: '1.204 ± 0.017'."""
-    if value is None:
-        return "-"
-    mean, half = f"{round(value.mean, digits) + 0.0:.{digits}f}", ""
-    if value.high is not None:
-        mean, half = plus_minus(value.mean, value.high - value.mean, digits)
-    plus = "+" if sign and float(mean) > 0 else ""
-    return f"{plus}{mean}" if value.high is None else f"{plus}{mean} ± {half}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from finetop.core.features.sweeps import columns, seed_groups, selection_curve
+from finetop.core.features.sweeps.curve_cells import Cell
 from finetop.core.features.sweeps.seed_groups import Setting
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow
 from finetop.core.protocol.tags import CONTROL
@@ -21,11 +22,7 @@ ANSWER = 14  # least cells of the answer
 ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns
 WIDE = 100  # cells from which verdicts are counted
 Drawn = tuple[Column[Setting], int]  # with its cells
-AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
-    "worse": ("LOSES", "red"),
-    "better": ("better", "green"),
-    "open": ("open", "dim"),
-}
+AGAINST_STYLES: dict[str, StyleName] = {"worse": "red", "better": "green", "open": "dim"}
 
 
 def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> list[Drawn]:
@@ -103,7 +100,7 @@ def answer(runs: Sequence[RunRow], now: float) -> Line:
     return (("queued" if any(isinstance(run.state, Queued) for run in runs) else "not checked", "dim"),)
 
 
-class CurveColumns(NamedTuple):
+class CurveWidths(NamedTuple):
     """The width of the selector's name, and which columns fit."""
 
     selector: int
@@ -111,49 +108,48 @@ class CurveColumns(NamedTuple):
     has_retained: bool
 
 
-def curve_columns_of(width: int, curves: selection_curve.Curves) -> CurveColumns:
+def curve_widths_of(width: int, curves: selection_curve.Curves) -> CurveWidths:
     """Divide the width: the selector gets the rest; retained is shown only if it was measured."""
     was_checked = any(cell.retained is not None for cell in curves.cells)
     is_wide = width >= WIDE
     kept = (MARKED + (RETAINED + ANSWER) * is_wide) * was_checked
     room = width - START - ROWS - DONE - MEASURE - AGAINST - kept
     longest = max(len("selector"), *(len(clean_line(cell.by)) for cell in curves.cells))
-    return CurveColumns(min(longest, max(6, room)), is_wide, was_checked)
+    return CurveWidths(min(longest, max(6, room)), is_wide, was_checked)
 
 
-def curve_head_line(columns: CurveColumns) -> Line:
+def curve_head_line(widths: CurveWidths) -> Line:
     """Return the header row."""
-    line = " " * START + f"{'selector':<{columns.selector}}{'rows':>{ROWS - 1}}{'done':>{DONE - 1}}  "
+    line = " " * START + f"{'selector':<{widths.selector}}{'rows':>{ROWS - 1}}{'done':>{DONE - 1}}  "
     line += f"{'target ± 95 %':<{MEASURE}}{'vs random':<{AGAINST}}"
-    if columns.has_retained:
-        line += f"{'retained':<{RETAINED + MARKED}}did it forget?" if columns.has_verdicts else "retained"
+    if widths.has_retained:
+        line += f"{'retained':<{RETAINED + MARKED}}did it forget?" if widths.has_verdicts else "retained"
     return ((line, "dim"),)
 
 
 def cell_line(
-    cell: selection_curve.Cell,
+    cell: Cell,
     runs: Sequence[RunRow],
-    columns: CurveColumns,
+    widths: CurveWidths,
     letter: str,
     *,
     has_cursor: bool,
     now: float,
 ) -> Line:
     """Draw one selector at one number of rows: its target, and the comparison with random rows."""
-    number = f"{cell.rows:>{ROWS - 1},}{f'{cell.finished}/{cell.runs}':>{DONE - 1}}  "
-    against, colour = AGAINST_WORDS.get(cell.against, ("", ""))
-    text = cell.against if cell.against == "same rows" else selection_curve.short(cell.difference, sign=True)
+    number = f"{columns.ROWS.text(cell):>{ROWS - 1}}{columns.CELL_DONE.text(cell):>{DONE - 1}}  "
+    text, against = columns.against_words(cell)
     text = "control" if cell.by == CONTROL else text
     apart = " " * max(0, AGAINST - len(text) - 1 - len(against))
-    by = cut_middle(clean_line(cell.by), columns.selector)
+    by = cut_middle(clean_line(cell.by), widths.selector)
     style: StyleName = "bold" if has_cursor else ""
-    line: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""), (f"{by:<{columns.selector}}", style))
-    target = f"{number}{selection_curve.short(cell.target):<{MEASURE}}{text} "
-    line = (*line, (target, ""), (against, colour))
-    if not columns.has_retained:
+    line: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""), (f"{by:<{widths.selector}}", style))
+    target = f"{number}{columns.CELL_TARGET.text(cell):<{MEASURE}}{text} "
+    line = (*line, (target, ""), (against, AGAINST_STYLES.get(cell.against, "")))
+    if not widths.has_retained:
         return line
-    retained = selection_curve.short(cell.retained, sign=True, digits=1)
-    if columns.has_verdicts:
+    retained = columns.CELL_RETAINED.text(cell)
+    if widths.has_verdicts:
         return (*line, (f"{apart}{retained:<{RETAINED + MARKED}}", ""), *answer(runs, now))
     verdicts = [verdict for _, verdict, _ in seed_groups.verdicts(runs)]
     worst = next((MARKS[each] for each in ("regressed", "no_verdict", "ok") if each in verdicts), None)

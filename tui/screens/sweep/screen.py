@@ -61,7 +61,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.held = SweepData(sweep)
         self.has_words = False  # the findings of a curve are shown instead of the chart
         self._columns: list[rows.Drawn] = []
-        self._curve_columns = rows.CurveColumns(0, False, False)  # used instead for a selection curve
+        self._curve_widths = rows.CurveWidths(0, False, False)  # used instead for a selection curve
         self._letters: list[str] = []
         self._was_answered = False
 
@@ -94,8 +94,8 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         setting, now = self.held.settings[index], host_of(self).now()
         cell = self.held.cell_of(setting)
         if cell is not None:
-            columns = self._curve_columns
-            return rows.cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
+            widths = self._curve_widths
+            return rows.cell_line(cell, setting.runs, widths, letter, has_cursor=has_cursor, now=now)
         return rows.setting_line(setting, self._columns, letter, has_cursor=has_cursor, width=width, now=now)
 
     def redraw(self) -> None:
@@ -112,8 +112,8 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             self._columns = rows.columns_of(width, held.keys, held.settings)
             head.show((rows.head_line(self._columns),))
         else:
-            self._curve_columns = rows.curve_columns_of(width, held.curves)
-            head.show((rows.curve_head_line(self._curve_columns),))
+            self._curve_widths = rows.curve_widths_of(width, held.curves)
+            head.show((rows.curve_head_line(self._curve_widths),))
         self._letters = letters(held)
         title.show((title_line(held, width),))
         self.query_one(Table).show(len(held.settings))

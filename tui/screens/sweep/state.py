@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from finetop.core.features.sweeps import seed_groups, selection_curve
+from finetop.core.features.sweeps.curve_cells import Cell, Estimate
 from finetop.core.features.sweeps.seed_groups import Setting, Spread
-from finetop.core.features.sweeps.selection_curve import Estimate
 from finetop.core.protocol import tags
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.runs import SweepsAnswer
@@ -56,7 +56,7 @@ class SweepData:
             return self.curves.is_lower_better
         return self.metric in LOWER_IS_BETTER
 
-    def cell_of(self, setting: Setting) -> selection_curve.Cell | None:
+    def cell_of(self, setting: Setting) -> Cell | None:
         """Return a setting's cell of the selection curve; None in other sweeps."""
         if self.curves is None:
             return None

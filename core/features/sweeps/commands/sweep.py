@@ -38,17 +38,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def print_curves(curves: selection_curve.Curves) -> None:
     """Print a row for each selector and number of rows, and the conclusions."""
-    marks = {"worse": " LOSES", "better": " better", "open": " open"}
-    has_retained = any(cell.retained is not None for cell in curves.cells)
-    rows = []
-    for cell in curves.cells:
-        against = selection_curve.short(cell.difference, sign=True) + marks.get(cell.against, "")
-        against = cell.against if cell.against == "same rows" else against
-        numbers = (f"{cell.rows:,}", f"{cell.finished}/{cell.runs}", selection_curve.short(cell.target))
-        retained = [selection_curve.short(cell.retained, sign=True, digits=1)] * has_retained
-        rows.append((cell.by, *numbers, against, *retained))
-    head = ("rows by", "rows", "done", "target", "against random", *["retained"] * has_retained)
-    print_table(head, rows, right=(1, 2))
+    print_columns(columns.curve(), curves.cells)
     better = "lower" if curves.is_lower_better else "higher"
     print()
     note = f"target: {clean_line(curves.metric, limit=60)}, {better} is better. ± is half of a 95 % interval over seeds"
