@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from finetop.core.plugins import METHODS
+from finetop.core.recipe.optimizers import OPTIMIZERS
 from finetop.core.recipe.parallel import of_ranks, way_of
 from finetop.core.recipe.schema import Method, Recipe
 
@@ -108,7 +109,7 @@ def _divided(start: Change) -> Change | None:
 def _stochastic(start: Change) -> Change | None:
     train = start.recipe.train
     keeps_base = METHODS.load(start.recipe.method.name).keeps_base
-    if keeps_base or train.master != "float32" or train.optimizer != "adamw":
+    if keeps_base or train.master != "float32" or not OPTIMIZERS[train.optimizer].rounds:
         return None
     rounded = replace(start.recipe, train=replace(train, master="stochastic"))
     return start.then(rounded, "16-bit weights, rounded stochastically", "train.master=stochastic")

@@ -8,7 +8,7 @@ from finetop.core.plan import schedule
 from finetop.core.plan.schedule import extras_of
 from finetop.core.plan.workload import attention_of, dtype_of, on_cpu_in, saved_in
 from finetop.core.recipe import number_format, protections as recipe_protections
-from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT
+from finetop.core.recipe.optimizers import OPTIMIZERS, STATES_32BIT
 from finetop.core.recipe.parallel import of_ranks
 from finetop.core.runtime import compiler
 from finetop.core.wording.units import gib_of
@@ -39,7 +39,7 @@ def notes(
             "protect.mask_surprising drops rows in which the base finds every token too unlikely: the job counts them "
             "before its first step, and ends there if no row is left."
         )
-    if recipe.train.optimizer in STATES_8BIT and work.trained.wide > work.trained.numbers * TOLD_SHARE:
+    if OPTIMIZERS[recipe.train.optimizer].in_8_bits and work.trained.wide > work.trained.numbers * TOLD_SHARE:
         wide = work.trained.wide * STATES_32BIT
         lines.append(
             f"{recipe.train.optimizer} keeps its state of the embeddings in 32 bits: {gib_of(wide)} of the "

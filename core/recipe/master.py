@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from finetop.core.recipe.optimizers import OPTIMIZERS
+
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Train
 
 Held = Literal["float32", "stochastic", "nearest"]
 
-# Bytes of optimizer state per trained parameter, by the bytes in which it is held.
-STATES = {"adamw": 2.0, "adafactor": 0.02, "sgd": 0.0}
-# Two numbers in 8 bits, with a float32 scale for each 256 of either. bitsandbytes 0.50 holds both in 32 bits for
-# tensors smaller than SMALLEST_8BIT, and, as transformers' Trainer asks, for each nn.Embedding: a tied head is one too.
-STATES_8BIT = {"adamw-8bit": 2 + 2 * 4 / 256, "paged-adamw-8bit": 2 + 2 * 4 / 256}
-STATES_32BIT = 8.0
+# bitsandbytes 0.50 holds the states of an 8-bit optimizer in 32 bits for tensors smaller than SMALLEST_8BIT, and, as
+# transformers' Trainer asks, for each nn.Embedding: a tied head is one too.
 SMALLEST_8BIT = 4096  # parameters of a tensor
 SHARE = 0.85  # of the memory for weights, gradients and optimizer states; the rest is for activations
 FLOAT32 = 4.0
@@ -33,9 +31,7 @@ def optimizer_bytes(train: Train, held: float, wide: float = 0.0) -> float:
 
     `wide` is the share of the parameters whose states an 8-bit optimizer holds in 32 bits (`is_wide`).
     """
-    if (states := STATES_8BIT.get(train.optimizer)) is not None:
-        return states + wide * (STATES_32BIT - states)
-    return STATES[train.optimizer] * held
+    return OPTIMIZERS[train.optimizer].state_bytes(held, wide)
 
 
 def is_wide(numbers: float, *, is_embedding: bool = False) -> bool:
@@ -73,4 +69,4 @@ def held_in(
         return "float32"
     if moving * float32_bytes(train, computed, wide) + still * computed <= SHARE * memory:
         return "float32"
-    return "stochastic" if train.optimizer == "adamw" else "nearest"
+    return "stochastic" if OPTIMIZERS[train.optimizer].rounds else "nearest"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.plugins import METHODS
 from finetop.core.recipe import protections, weight_formats
+from finetop.core.recipe.optimizers import OPTIMIZERS
 from finetop.core.recipe.protections import chosen
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ WAYS: dict[str, tuple[Way, ...]] = {
     **dict.fromkeys(_BOTH, ("ddp", "fsdp")),
     **dict.fromkeys(("distill", "grpo", "rloo"), ("ddp",)),
 }
-SHARDED_OPTIMIZERS = ("adamw", "sgd")
 READ_NO_WEIGHTS = ("full", "freeze", "lora")  # methods that don't read the weights when they wrap a model
 # The state that a sharded run needs to resume is written in parts if it is larger than this: each weight and AdamW's
 # two states, in float32. A part is what each rank writes into one file.
@@ -94,6 +94,6 @@ def _sharded_problems(recipe: Recipe) -> Iterator[Problem]:
         message = f"model.quantize: {recipe.model.quantize} weights can't be sharded over GPUs (fsdp)."
         others = [name for name in reversed(weight_formats.NAMES) if weight_formats.load(name).shards]
         yield "model.quantize", message, f"Set it to {' or '.join(others)}, or train.parallel to ddp."
-    if recipe.train.optimizer not in SHARDED_OPTIMIZERS:
+    if not OPTIMIZERS[recipe.train.optimizer].shards:
         message = f"train.optimizer: {recipe.train.optimizer} does not work with sharded weights (fsdp)."
         yield "train.optimizer", message, "Set it to adamw, or train.parallel to ddp."

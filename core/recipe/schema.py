@@ -15,8 +15,14 @@ from msgspec import Meta
 from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, Configured, PluginKind
 from finetop.core.protocol.check_result import ALPHA, MARGIN, Metric
 from finetop.core.recipe.columns import Columns, Labels
+from finetop.core.recipe.optimizers import OPTIMIZERS
 from finetop.core.recipe.weight_formats import Quantize
 from finetop.core.text import listed
+
+if TYPE_CHECKING:
+    OptimizerName = str
+else:
+    OptimizerName = Literal[tuple(OPTIMIZERS)]
 
 VERSION = 1
 
@@ -256,7 +262,7 @@ class Train(Section, frozen=True, kw_only=True):
         RESCHEDULED,
     ] = 0.03
     optimizer: Annotated[
-        Literal["adamw", "adafactor", "sgd", "adamw-8bit", "paged-adamw-8bit"],
+        OptimizerName,
         "Optimizer. The 8-bit ones keep their state in a quarter of the memory (GPU only).",
         fixed("the checkpoint holds the other optimizer's state"),
     ] = "adamw"

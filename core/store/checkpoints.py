@@ -76,5 +76,5 @@ def forget(connection: Connection, folder: str, path: str) -> None:
 
 
 def forget_again(connection: Connection, run_id: int, row: dict[str, Any]) -> None:
-    """Forget a checkpoint whose events a rebuild has ingested anew."""
+    """Forget a checkpoint whose events a rebuild has ingested again."""
     connection.execute(_FORGET, [run_id, row["job_id"], row["step"], row["time"]])

@@ -15,6 +15,7 @@ from finetop.core.models.devices import memory_of
 from finetop.core.models.engine import Engine
 from finetop.core.recipe import master
 from finetop.core.recipe.master import Held
+from finetop.core.recipe.optimizers import OPTIMIZERS
 from finetop.core.recipe.schema import Recipe
 from finetop.core.train import methods
 
@@ -40,7 +41,7 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
     memory, in_float16 = memory_of(device, recipe.budget.memory_gib), dtype == "float16"
     wide = wide_numbers(model) / max(1, moving)
     held = master.held_in(recipe.train, 2.0, moving, still, memory, wide, in_float16=in_float16)
-    if held == "stochastic" and recipe.train.optimizer != "adamw":
+    if held == "stochastic" and not OPTIMIZERS[recipe.train.optimizer].rounds:
         message = f"train.master: stochastic works only with optimizer adamw, not {recipe.train.optimizer}."
         raise BadInput(message, hint="Set train.optimizer to adamw, or train.master to float32.")
     if held == "stochastic" and dtype != "bfloat16":

@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line, near
 from finetop.core.recipe import raw_options
+from finetop.core.recipe.optimizers import OPTIMIZERS
 from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-OPTIMIZERS = {
-    "adamw": "adamw_torch",
-    "adafactor": "adafactor",
-    "sgd": "sgd",
-    "adamw-8bit": "adamw_bnb_8bit",  # arXiv:2110.02861
-    "paged-adamw-8bit": "paged_adamw_8bit",  # its states move to the host when the GPU is full
-}
-GPU_ONLY = ("adamw-8bit", "paged-adamw-8bit")
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -31,7 +24,8 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
     """Return the recipe's arguments common to all trainers. Raises BadInput for an optimizer unfit for the device."""
     train = recipe.train
     is_cuda = device.startswith("cuda")
-    if train.optimizer in GPU_ONLY and not is_cuda:
+    optimizer = OPTIMIZERS[train.optimizer]
+    if (name := optimizer.on_gpu if is_cuda else optimizer.on_cpu) is None:
         message = f"train.optimizer: {train.optimizer} needs a CUDA GPU, and this runs on {device}."
         hint = "Set train.optimizer to adamw, or to adafactor, which takes less memory too."
         raise BadInput(message, hint=hint)
@@ -44,9 +38,7 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
         "learning_rate": train.learning_rate,
         "lr_scheduler_type": SCHEDULES[train.schedule],
         "warmup_steps": train.warmup_steps,
-        "optim": "adamw_torch_fused"
-        if train.optimizer == "adamw" and is_cuda
-        else OPTIMIZERS[train.optimizer],
+        "optim": name,
         "weight_decay": train.weight_decay,
         "max_grad_norm": train.max_grad_norm,
         "seed": train.seed,

@@ -15,9 +15,9 @@ from finetop.core.plan.whole_matrices import two_factors
 from finetop.core.plan.workload import Known, workload
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.master import float32_bytes, held_in, optimizer_bytes
+from finetop.core.recipe.optimizers import OPTIMIZERS
 from finetop.core.train import master, methods
 from finetop.core.train.methods import _start
-from finetop.core.train.trainer_args import OPTIMIZERS
 
 # Settings that fit a model 64 wide; the rest keep their defaults.
 FITTING = {
@@ -163,7 +163,9 @@ def test_an_8_bit_optimizer_holds_what_is_counted(tmp_path, card, name, method, 
     options = options_of(methods.load(method), settings)
     model = methods.load(method).prepare(model, options, start_for(tmp_path))
     GlobalOptimManager.get_instance().initialize()  # it remembers the models of other tests
-    arguments = TrainingArguments(str(tmp_path), optim=OPTIMIZERS[name], use_cpu=True, report_to="none")
+    arguments = TrainingArguments(
+        str(tmp_path), optim=OPTIMIZERS[name].on_gpu, use_cpu=True, report_to="none"
+    )
     optimizer = Trainer(model, arguments).create_optimizer()
     for weight in model.parameters():
         weight.grad = torch.ones_like(weight) if weight.requires_grad else None
