@@ -6,6 +6,7 @@ import tomllib
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TypeGuard
 
 from source import ROOT, files, imports as imports_of, parsed, statements
 
@@ -165,10 +166,11 @@ def test_all_below_the_home_is_opened_by_one_function() -> None:
     assert not unused
 
 
-SQL = re.compile(r"(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|COPY) ")
+SQL = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|COPY|WITH) ")
 # SQL elsewhere than in the store and in files named for it: of other programs' databases, or as a client's question.
 SQL_ELSEWHERE = {
     "external/sources": "databases of other programs",
+    "client/past_runs.py": "a question as `finetop sql` asks them",
     "features/doctor/checks/processes.py": "a question as `finetop sql` asks them",
 }
 
@@ -179,13 +181,19 @@ def test_sql_stands_where_its_name_says_so() -> None:
         name = file.relative_to(ROOT / file.relative_to(ROOT).parts[0]).as_posix()
         if name.startswith("store/") or name.endswith(("/sql.py", "_sql.py")):
             continue
-        texts = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.Constant)]
-        seen = [node for node in texts if isinstance(node.value, str) and SQL.match(node.value)]
+        seen = [node for node in ast.walk(parsed(file)) if is_sql(node)]
         known = {place for place in SQL_ELSEWHERE if seen and name.startswith(place)}
         unused -= known
-        found += [] if known else [f"{name}:{node.lineno}: {node.value[:50]}" for node in seen]
+        found += [] if known else [f"{name}:{node.lineno}: {ast.unparse(node)[:50]}" for node in seen]
     assert not found
     assert not unused
+
+
+def is_sql(node: ast.AST) -> TypeGuard[ast.expr]:
+    """Return True for a text of SQL, and for a call of a connection's `execute`."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Attribute) and node.func.attr == "execute"
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(SQL.match(node.value))
 
 
 def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
