@@ -24,7 +24,8 @@ SCORED_TOKENS, SCORED_BYTES = 256, 8.0
 def readings(recipe: Recipe, work: Workload, extras: Extras) -> Iterator[Reading]:
     """Yield the phases without learning in this recipe's training job; the check at the end is a job of its own.
 
-    Checks and targets count on a CPU alone: on a GPU they take smaller batches where memory is short.
+    Checks and targets count on a CPU alone: on a GPU they take smaller batches where memory is short. Prefixes that a
+    check keeps are left out: they take a tenth of the memory that is free by then, whatever that is.
     """
     shape, size = work.shape, work.compute_bytes
     token = 2.0 * shape.layers * shape.key_width * size  # keys and values

@@ -43,6 +43,9 @@ SETTINGS = {  # environment variables, set before torch is imported; the user's 
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
     # Waiting threads spin briefly, then sleep: sleeping at once costs 1.8x when idle, never sleeping 3x when busy
     "GOMP_SPINCOUNT": "20000",
+    # oneDNN keeps code and scratch memory, 0.5 MB and more, for each shape that a product on the CPU has met, 1,024 of
+    # them: rows of varying length make 25 new ones a step. A step's own need fewer than these.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
 }
 _added: set[str] = set()  # of these, those that this process has set
 
