@@ -240,7 +240,12 @@ def time_words(time: Time | None, steps: Steps | None) -> str:
     if time is None:
         return "unknown: " + ("no data file was read" if steps is None else "no earlier run, no known card")
     about = "about " if time.is_measured else "perhaps "
-    parts = {"generating answers": time.writing, "evaluation": time.evaluation, "checkpoints": time.saving}
+    parts = {
+        "its start": time.starting,
+        "generating answers": time.writing,
+        "evaluation": time.evaluation,
+        "checkpoints": time.saving,
+    }
     named = ", ".join(f"{name} {long_span(part)}" for name, part in parts.items() if part >= 1)
     within = f", including {named}" if named else ""
     rate = f"{time.tokens_per_s:,.0f} tokens/s ({time.source})"

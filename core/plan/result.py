@@ -90,6 +90,7 @@ class Time(msgspec.Struct, frozen=True):
     writing: float = 0.0  # of these, for writing the answers that are learned from
     evaluation: float = 0.0  # and for evaluation passes, with the samples written at each
     saving: float = 0.0  # and for checkpoints
+    starting: float = 0.0  # and until the first step: imports, reading the model, the drift probe's own start
 
 
 class Plan(msgspec.Struct, frozen=True):

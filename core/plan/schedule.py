@@ -33,6 +33,10 @@ CPU_READS, GPU_READS = 0.15, 0.0034
 CPU_BATCH_S, GPU_BATCH_S = 0.05, 0.02
 # The time a layer takes per written token, however small the model: Python's overhead, and a kernel's start.
 CPU_LAYER_S, GPU_LAYER_S = 0.0012, 0.0008
+# From the start of a job's process to its first step: imports, preparing rows and trainer; and reading the model.
+START_S, LOADED_BYTES = 4.0, 1e9
+# The text that core/train/drift_probe.py reads at the start and at each probe, in tokens.
+DRIFT_READ_CPU, DRIFT_READ_GPU = 512, 1536
 SAVE_S, SAVED_BYTES = 0.3, 0.5e9  # the least time of a checkpoint, and the bytes written per second
 NEAR = 4.0  # how many times larger or smaller a model may be for its speed to predict another's
 
@@ -133,7 +137,7 @@ def time_of(
     eval_tokens: int = 0,
     teacher: Shape | None = None,
 ) -> Time | None:
-    """Estimate the time of the steps, including written answers, evaluations and checkpoints, but not checks."""
+    """Estimate the time of a run: its start, steps, written answers, evaluations and checkpoints, but not checks."""
     ranks, extras, on_gpu = max(1, gpus), extras_of(recipe.objective.name), machine.device == "gpu"
     read = 2.0 * weights_met(shape)
     cost = flops_per_token(shape, work.trained, checkpointing=work.checkpointing) + extras.reads * read
@@ -154,8 +158,16 @@ def time_of(
         """Return the seconds in which this many answers side by side grow by one token each."""
         return token_seconds(read, bytes_read, side_by_side, reached, shape.layers, on_gpu=on_gpu)
 
-    if recipe.samples.count and writes_text(recipe.objective.name):
-        evaluation += evaluations * recipe.samples.max_new_tokens * written(recipe.samples.count)
+    starting = START_S + bytes_read / LOADED_BYTES
+    writes = writes_text(recipe.objective.name)
+    if recipe.samples.count and writes:
+        sampling = recipe.samples.max_new_tokens * written(recipe.samples.count)
+        evaluation += evaluations * sampling
+        starting += sampling
+    if recipe.drift.every is not None and recipe.check.general is not None and writes:
+        probe = (DRIFT_READ_GPU if on_gpu else DRIFT_READ_CPU) * read / (cost * rate)
+        evaluation += probe * math.ceil(steps.steps / steps_between(recipe.drift.every, steps.steps))
+        starting += probe
     writing = 0.0
     if extras.writes:
         answers = steps.steps * steps.rows_per_step / int(getattr(recipe.objective.options, "passes", 1))
@@ -167,8 +179,8 @@ def time_of(
         if not speed.is_alike:
             writing = answers / side_by_side / ranks * each
     saving = (saves_of(recipe, steps.steps) + 1) * (SAVE_S + (disk.checkpoint + disk.optimizer) / SAVED_BYTES)
-    whole = learning + writing + evaluation + saving
-    return Time(whole, rate, speed.source, speed.is_measured, writing, evaluation, saving)
+    whole = starting + learning + writing + evaluation + saving
+    return Time(whole, rate, speed.source, speed.is_measured, writing, evaluation, saving, starting)
 
 
 def token_seconds(

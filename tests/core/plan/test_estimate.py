@@ -167,9 +167,13 @@ def test_steps_tokens_time_and_disk(llama_8b, card):
     ]
     timed = estimate(recipe("lora", "train.epochs=3"), llama_8b, card, replace(SHORT, past=past))
     assert timed.time.is_measured
-    beside = timed.time.evaluation + timed.time.saving
+    beside = timed.time.starting + timed.time.evaluation + timed.time.saving
     assert timed.time.seconds == pytest.approx(plan.steps.tokens / 500.0 + beside)
-    assert beside > 0  # samples are written at each evaluation, and checkpoints on the way
+    assert timed.time.starting > 16  # it reads 16 GB of weights
+    unprobed = estimate(
+        recipe("lora", "train.epochs=3", "drift.every=null"), llama_8b, card, replace(SHORT, past=past)
+    )
+    assert unprobed.time.evaluation < timed.time.evaluation and unprobed.time.starting < timed.time.starting
     tiny = [PastRun("tiny", plan.model, "lora", "dpo", True, 9e9, parameters=3e6, trainable=3e6), past[0]]
     near = estimate(recipe(), llama_8b, card, replace(SHORT, past=tiny))
     assert near.time.source == "from the FLOP/s of run other"  # not the newest, which has another size
@@ -435,12 +439,17 @@ def seconds(plan):
 
 
 def test_evaluation_teachers_and_references_take_time(llama_8b, card):
-    plain = estimate(recipe("lora"), llama_8b, card, SHORT)
-    evaluated = estimate(recipe("lora", "train.eval_every=0.5"), llama_8b, card, Known(lengths=EVALUATED))
+    still = "drift.every=null"
+    plain = estimate(recipe("lora", still), llama_8b, card, SHORT)
+    evaluated = estimate(
+        recipe("lora", "train.eval_every=0.5", still), llama_8b, card, Known(lengths=EVALUATED)
+    )
     assert evaluated.time.evaluation > plain.time.evaluation
     changed = evaluated.time.evaluation - plain.time.evaluation
     assert seconds(evaluated) == pytest.approx(seconds(plain) + changed)
-    often = estimate(recipe("lora", "train.eval_every=0.125"), llama_8b, card, Known(lengths=EVALUATED))
+    often = estimate(
+        recipe("lora", "train.eval_every=0.125", still), llama_8b, card, Known(lengths=EVALUATED)
+    )
     assert often.time.evaluation == pytest.approx(4 * evaluated.time.evaluation, rel=0.1)
     small = {**llama_8b, "num_hidden_layers": 4}
     taught = recipe("distill", "objective.teacher=org/large")
