@@ -288,3 +288,18 @@ def test_the_mistake_reads_as_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "support-tone.yaml"]) == 2
     assert capsys.readouterr().err.strip() == shown
+
+
+VARIABLE = re.compile(
+    r'environ(?:\.get\(|\.pop\(|\[)\s*"(FINETOP_TEST_\w+)"|^SETUP = "(FINETOP_TEST_\w+)"', re.MULTILINE
+)
+OWN_PROCESSES = ("fake_", "fork_server", "outcome_record")  # told by tests, not by a person
+
+
+def test_what_tests_can_be_told_is_listed():
+    page = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = [file for file in (ROOT / "tests").rglob("*.py") if not file.name.startswith(OWN_PROCESSES)]
+    found = [VARIABLE.findall(file.read_text(encoding="utf-8")) for file in files]
+    read = {name for names in found for pair in names for name in pair if name}
+    assert len(read) > 10
+    assert set(re.findall(r"`(FINETOP_TEST_\w+)`", page)) == read
