@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,10 @@ from finetop.core.text import clean_line, plain
 
 MOST_NAMED = 3
 OWN = ("finetop.core.", "finetop.tui.")  # modules that finetop's processes are started with
+
+
+class Gone(NotFound):
+    """A process that is not there any more."""
 
 
 def program_of(target: str) -> Program:
@@ -40,9 +45,10 @@ def program_of(target: str) -> Program:
         hint = "Give the folder that the program writes to, or its process id."
         raise BadInput(f"{folder} holds every program's files.", hint=hint)
     pid = writer_of(folder)
-    if pid is None:
-        return Program(0, "", [], str(folder), str(folder), "")
-    return replace(of_process(pid), output=str(folder))
+    if pid is not None:
+        with suppress(Gone):  # it has ended since
+            return replace(of_process(pid), output=str(folder))
+    return Program(0, "", [], str(folder), str(folder), "")
 
 
 def of_process(pid: int) -> Program:
@@ -55,7 +61,7 @@ def of_process(pid: int) -> Program:
             f"process {pid} belongs to another user.", hint="Only your own processes can be watched."
         ) from error
     except psutil.Error as error:
-        raise NotFound(f"there is no process {pid}.", hint="See `ps -ef`.") from error
+        raise Gone(f"there is no process {pid}.", hint="See `ps -ef`.") from error
     output = output_in(words)
     log = Path(f"/proc/{pid}/fd/1")
     return Program(
