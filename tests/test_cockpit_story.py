@@ -9,11 +9,12 @@ import shlex
 import shutil
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import far
 import pytest
+from link import Link, SshServer, why_not
+from terminal import Terminal
 from waiting import wait_until
 
 from finetop.core.client.connection import Client
@@ -33,43 +34,41 @@ class Keys:
     def __init__(self) -> None:
         self.pressed: list[str] = []
 
-    def __call__(self, app: Any, key: str, wanted: str, timeout: float = 30.0) -> None:
+    def __call__(self, app: Terminal, key: str, wanted: str) -> None:
         self.pressed.append(key)
-        app.key(key)
-        app.settle(
-            0.4, 5.0
-        )  # a person looks before the next key; an escape is one only if nothing follows at once
-        app.wait_text(wanted, timeout=timeout, regex=True)
+        app.keys({"enter": "\r", "escape": "\x1b"}.get(key, key))
+        # A person looks before the next key; an escape is one only if nothing follows at once.
+        app.settle(0.4, 5.0)
+        app.wait_match(wanted)
 
 
 @pytest.mark.slow
 @pytest.mark.model
-@pytest.mark.skipif(bool(far.missing()), reason=far.missing() or "all is here")
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
 @pytest.mark.skipif(not MODEL, reason=f"FINETOP_TEST_MODEL names no folder with {NAME}")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the rig's own open log
 def test_from_nothing_to_a_better_model_over_a_link_that_drops(tmp_path: Path) -> None:
-    tools, press = far.load_rig(), Keys()
+    press = Keys()
     home = Home(tmp_path / "home")
     prepare(home)
     shutil.copytree(MODEL, home.root / "models" / NAME)
     command = f"FINETOP_HOME={shlex.quote(str(home.root))} {shlex.join(APP)}"
     written = tmp_path / "fixed"
     try:
-        with tools.Link(delay_ms=75) as link, tools.SshServer(link) as server:
-            with tools.Tui(server.command(command), cols=80, rows=24) as app:
-                app.wait_text("No runs yet", timeout=60)
+        with Link(delay_ms=75) as link, SshServer(link) as server:
+            with closing(Terminal(server.command(command), home.root)) as app:
+                app.wait_text("No runs yet")
                 press(app, "enter", "Train and check two demo runs")
                 press(app, "y", "2 runs queued")
                 press(app, "enter", "metrics")
-                app.wait_text(r"running [\d,]+", timeout=300, regex=True)
+                app.wait_match(r"running [\d,]+", 300)
                 link.down()
-                time.sleep(20)
+                time.sleep(20)  # the user looks for the cable
             link.up()
             server.drop()
             began = time.monotonic()
-            with tools.Tui(server.command(command), cols=80, rows=24) as app:
-                app.wait_text("demo-full-hot", timeout=60)
-                app.wait_text(r"demo-full-hot.*REGRESSED", timeout=TRAINED_S, regex=True)
+            with closing(Terminal(server.command(command), home.root)) as app:
+                app.wait_text("demo-full-hot")
+                app.wait_match(r"demo-full-hot.*REGRESSED", TRAINED_S)
                 print(f"back, and both were checked after {time.monotonic() - began:.0f} s")
                 press(app, "2", "demo-full-hot.*NEW")
                 press(app, "enter", "── question")
@@ -79,7 +78,7 @@ def test_from_nothing_to_a_better_model_over_a_link_that_drops(tmp_path: Path) -
                 press(app, "R", "Try the")
                 began = time.monotonic()
                 press(app, "a", "tried|scoring|trying|waits")
-                app.wait_text(r"★", timeout=TRIED_S, regex=True)
+                app.wait_text("★", TRIED_S)
                 print(f"a remedy is confirmed after {time.monotonic() - began:.0f} s")
                 print(app.text())
                 best = re.search(r"★ (\w) ", app.text())
@@ -87,8 +86,7 @@ def test_from_nothing_to_a_better_model_over_a_link_that_drops(tmp_path: Path) -
                 for letter in range(ord("a"), ord(best[1])):
                     press(app, "j", f"▸.*{chr(letter + 1)} ")
                 press(app, "E", "to|where|folder")
-                app.key("ctrl+u")
-                app.type(str(written))
+                app.keys(f"\x15{written}")  # ctrl+u empties the field
                 press(app, "enter", "export|writ|queued")
             wait_until((written / "model.safetensors").exists, "it is written", WRITTEN_S)
         with Client(home, start=False) as client:

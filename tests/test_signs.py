@@ -16,7 +16,7 @@ PLACE = re.compile(r"(?<![\w./*`'\"{<$~-])([a-z][a-z_]+)/(?=[\s,;:.)])")
 # Files of a user, of a run or of another program.
 OF_OTHERS = {
     *("faq.md", "news.md", "notes.md", "verdict.md", "manuals/tent.md", "data/README.md"),
-    *("checkpoints", "docs/gpu-report.md", "tui_rig.py"),
+    *("checkpoints", "docs/gpu-report.md"),
 }
 
 

@@ -196,7 +196,7 @@ class Writers:
         while self.rig.ask(Sql(query)).rows[0][0] < wanted:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{query} never gave {wanted}; {self.rig.home.log.read_text()}")
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two looks
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def main() -> int:
     with bench.writers(args.runs, steps=PLANNED, pause_s=1.0, noted=True) as writers:
         rig, supervisor = writers.rig, writers.process.pid
         writers.go()
-        time.sleep(5)
+        time.sleep(5)  # what its start costs is not measured
         print(f"{args.runs} runs x 1 step/s; supervisor {bench.memory_mb(supervisor):.0f} MB", flush=True)
         watch_tail(rig, supervisor, writers.names[0], args.seconds)
         app = Terminal(bench.APP, rig.home.root, 120, 40)

@@ -55,7 +55,7 @@ def write(source: str, folder: Path, seconds: float, rate: float, metrics: int) 
                 size += file.write(record)
             else:
                 file.write(data.encode())
-            time.sleep(1 / rate)
+            time.sleep(1 / rate)  # the rate of the program
 
 
 def open_file(source: str, folder: Path):  # type: ignore[no-untyped-def]
@@ -75,7 +75,7 @@ def reader(folder: Path, seconds: float) -> float:
     program.look()  # loads the sources
     began, cpu = time.monotonic(), time.process_time()
     while time.monotonic() - began < seconds:
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # the reader's own pace
         program.look()
     share = 100 * (time.process_time() - cpu) / (time.monotonic() - began)
     program.look(is_last=True)

@@ -215,7 +215,7 @@ def run(section: Section, page: Page, log: Path, environment: Mapping[str, str],
             )  # fmt: skip
             try:
                 while process.poll() is None and time.monotonic() - began < limit_s:
-                    time.sleep(POLL_S)
+                    time.sleep(POLL_S)  # between two looks
                     show()
             finally:
                 ended = process.poll()

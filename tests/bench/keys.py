@@ -1,9 +1,9 @@
 """How the app feels: from a key to the first changed cell, and the bytes that a key costs, in a large store.
 
-    [FINETOP_TEST_RIG=FOLDER] python tests/bench/keys.py [--runs 100000] [--points 10000000] [--keys 40] [--links-alone]
+    python tests/bench/keys.py [--runs 100000] [--points 10000000] [--keys 40] [--links-alone]
 
 100,000 runs and 10 million points of metrics are stored, 8 runs are live (one step per second each), the terminal is
-120x40. First in a terminal here, then (as root, with sshd and the rig of tests/rig/far.py) through `ssh -t` on a link
+120x40. First in a terminal here, then (as root, with sshd: tests/rig/link.py) through `ssh -t` on a link
 with a round trip of 150 ms, htop and lazygit (if installed) beside it in the same way; then pages at 64 kbit/s.
 Targets: here p95 30 ms; over the link a median of 170 ms and p95 of 200; a whole page within 1 s at 64 kbit/s; a
 cursor move with its pane .7 kB, a page 7 kB, the start 10 kB.
@@ -12,14 +12,15 @@ cursor move with its pane .7 kB, a page 7 kB, the start 10 kB.
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import statistics
 import time
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import bench
-import far
+from link import Link, SshServer, why_not
 from rig import SEVERAL, Rig
 from terminal import Terminal
 
@@ -34,9 +35,9 @@ APP = bench.APP
 NAMES = (0, 2, 27, 31)  # the list's name column: live runs change other cells by themselves
 PEERS = {"htop": ("htop", "PID"), "lazygit": (f"lazygit -p {Path(__file__).parents[2]}", "Commits")}
 SCREENS = (
-    ("enter", "esc", "a run"), ("2", "1", "Triage"), ("3", "1", "Queue"), ("4", "1", "Launch"), ("?", "esc", "help"),
+    ("\r", "\x1b", "a run"), ("2", "1", "Triage"), ("3", "1", "Queue"), ("4", "1", "Launch"), ("?", "\x1b", "help"),
 )  # fmt: skip
-PAGE_DOWN, DOWN = "\x1b[6~", "j"
+PAGE_DOWN, CURSOR_DOWN, DOWN = "\x1b[6~", "\x1b[B", "j"
 
 
 def fill(home: Home, runs: int, points: int) -> None:
@@ -109,68 +110,84 @@ def here(rig: Rig, keys: int) -> None:
     app.close()
 
 
-def through(tui: Any, keys: int, what: str, region: tuple[int, int, int, int] | None = None) -> None:
+def through(app: Terminal, keys: int, what: str, region: tuple[int, int, int, int] = (0, 0, *SIZE)) -> None:
     """Press a key over the link; only `region` is watched, because other cells change by themselves."""
     waits, sizes = [], []
     for _ in range(keys):
-        waited = tui.key_latency("down", region=region)
-        assert waited is not None, tui.text()
-        waits.append(waited)
-        sizes.append(tui.last_latency_bytes)
+        app.settle(0.15)
+        shown_before, before, began = look(app, region), app.bytes, time.monotonic()
+        app.keys(CURSOR_DOWN)
+        while look(app, region) == shown_before:
+            assert select.select([app.master], [], [], 5)[0], app.text()
+            arrived = time.monotonic()  # before the emulator's own work
+            app.pump(0.005)
+        waits.append(arrived - began)
+        sizes.append(app.bytes - before)
     shown(what, waits, sizes)
 
 
-def pages(tui: Any, keys: list[str], what: str) -> None:
+def look(app: Terminal, region: tuple[int, int, int, int]) -> tuple[object, ...]:
+    """Return the cells of a region, their attributes too: a cursor may be a colour alone."""
+    left, top, right, bottom = region
+    buffer = app.screen.buffer
+    return tuple(buffer[y][x] for y in range(top, bottom) for x in range(left, right))
+
+
+def pages(app: Terminal, keys: list[str], what: str) -> None:
     """Press keys over a slow link, each once all output has arrived and a second has passed in silence."""
     done, sizes = [], []
     for key in keys:
-        _, whole, size = tui.key_cost(key, quiet=1.0, timeout=10.0)
-        assert whole is not None, tui.text()
-        done.append(whole)
-        sizes.append(size)
+        app.settle(1.0)
+        before, began, arrived = app.bytes, time.monotonic(), 0.0
+        app.keys(key)
+        while not arrived or time.monotonic() < arrived + 1.0:
+            assert arrived or time.monotonic() < began + 10, app.text()
+            had = app.bytes
+            app.pump(0.005)
+            arrived = time.monotonic() if app.bytes > had else arrived
+        done.append(arrived - began)
+        sizes.append(app.bytes - before)
     shown(what, done, sizes)
 
 
-def only_stored(tui: Any) -> None:
-    tui.key("/")
+def only_stored(app: Terminal) -> None:
+    app.keys("/")
     for letter in "stored":
-        tui.key(letter)
-        tui.settle(0.4, 5)
-    tui.key("enter")
-    tui.settle(1.5, 10)
+        app.keys(letter)
+        app.settle(0.4, 5)
+    app.keys("\r")
+    app.settle(1.5)
 
 
 def over_links(rig: Rig, keys: int) -> None:
-    if why := far.missing():
+    if why := why_not():
         print(f"over a link: not measured, {why}")
         return
-    tools = far.load_rig()
     there = f"FINETOP_HOME={rig.home.root} PYTHONPATH={os.environ.get('PYTHONPATH', '')} {' '.join(APP)}"
-    size = {"cols": SIZE[0], "rows": SIZE[1]}
-    with tools.Link(delay_ms=75.0) as link, tools.SshServer(link) as server:
-        with tools.Tui(server.command(there), **size) as tui:
-            tui.wait_text("live-", timeout=60)
-            through(tui, keys, "ssh, 150 ms: cursor down", NAMES)
+    with Link(delay_ms=75.0) as link, SshServer(link) as server:
+        with closing(Terminal(server.command(there), rig.home.root, *SIZE)) as app:
+            app.wait_text("live-")
+            through(app, keys, "ssh, 150 ms: cursor down", NAMES)
         for peer, (command, ready) in PEERS.items():
             if not shutil.which(peer):
                 print(f"peer, {peer}: not installed")
                 continue
-            with tools.Tui(server.command(command), **size) as tui:
-                tui.wait_text(ready, timeout=30)
-                tui.settle(1.0, 5)
-                through(tui, keys, f"peer, {peer}: cursor down")
+            with closing(Terminal(server.command(command), rig.home.root, *SIZE)) as app:
+                app.wait_text(ready)
+                app.settle(1.0)
+                through(app, keys, f"peer, {peer}: cursor down")
     with (
-        tools.Link(delay_ms=75.0, rate_kbit=64.0) as link,
-        tools.SshServer(link) as server,
-        tools.Tui(server.command(there), **size) as tui,
+        Link(delay_ms=75.0, rate_kbit=64.0) as link,
+        SshServer(link) as server,
+        closing(Terminal(server.command(there), rig.home.root, *SIZE)) as app,
     ):
-        tui.wait_text("live-", timeout=60)
-        tui.settle(2.0, 20)
-        only_stored(tui)
-        through(tui, keys, "ssh, 150 ms, 64 kbit/s: cursor down", NAMES)
-        pages(tui, ["pagedown"] * (keys // 2), "ssh, 150 ms, 64 kbit/s: a page, whole")
+        app.wait_text("live-")
+        app.settle(2.0, 20)
+        only_stored(app)
+        through(app, keys, "ssh, 150 ms, 64 kbit/s: cursor down", NAMES)
+        pages(app, [PAGE_DOWN] * (keys // 2), "ssh, 150 ms, 64 kbit/s: a page, whole")
         for key, back, screen in SCREENS:
-            pages(tui, [key, back] * 3, f"ssh, 150 ms, 64 kbit/s: {screen} and back")
+            pages(app, [key, back] * 3, f"ssh, 150 ms, 64 kbit/s: {screen} and back")
 
 
 def main() -> None:

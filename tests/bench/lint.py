@@ -102,7 +102,7 @@ def watch_memory(root: psutil.Process, peaks: list[int]) -> None:
         with suppress(psutil.NoSuchProcess):
             tree = (root, *root.children(recursive=True))
             peaks[0] = max(peaks[0], sum(process.memory_info().rss for process in tree))
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two samples
 
 
 def show(message: LintMessage, seconds: float, peak: int, marks: int) -> None:

@@ -116,7 +116,7 @@ def wait(home: Home, tell_every_s: float = 60.0) -> SweepsAnswer:
         if time.monotonic() - reported_at > tell_every_s:
             reported_at = time.monotonic()
             print(f"{time.strftime('%H:%M:%S')}  {brief.finished} of {brief.runs} finished", flush=True)
-        time.sleep(2.0)
+        time.sleep(2.0)  # between two looks
 
 
 def tell_corrupted(selections: list[Selected], swapped: set[int], rows: int) -> None:

@@ -33,7 +33,7 @@ def main() -> int:
     child(lambda: os.kill(os.getpid(), signal.SIGSTOP))
     if plan.get("bomb"):
         child(lambda: bomb(plan["bomb"]), own_session=True)
-    time.sleep(0.1)
+    time.sleep(0.1)  # the bomb is under way, and its size differs each time
     log.write(events.metrics(1, {"loss": 1.0}))
     if plan["then"] == "wait":
         wait()
@@ -52,7 +52,7 @@ def child(work, own_session: bool = False) -> None:
 
 
 def wait() -> None:
-    time.sleep(600)
+    time.sleep(600)  # until it is killed
 
 
 def stubborn() -> None:
@@ -66,7 +66,7 @@ def bomb(most: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for generation in range(most):
         if os.fork():
-            time.sleep(0.002 if generation % 10 else 600)
+            time.sleep(0.002 if generation % 10 else 600)  # some live, most do not
             os._exit(0)
         if generation % 3 == 0:
             os.setsid()

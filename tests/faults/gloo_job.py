@@ -56,7 +56,7 @@ def train(folder: Path, rank: int) -> None:
 
 def read_rows(file: Path) -> None:
     while not file.exists():
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_
         seen = shell.bytes
         shell.keys(moments.choice(["j", "?", "\t", ""]))
         wait_until(lambda: shell.pump(0.005) or shell.bytes > seen, "it draws")  # noqa: B023
-        time.sleep(moments.uniform(0.0, 0.01))
+        time.sleep(moments.uniform(0.0, 0.01))  # at any moment of drawing
         os.kill(app, signal.SIGKILL)
         wait_until(lambda: shell.pump(0.02) or not processes.alive(app), "it is gone")  # noqa: B023
         if number % 2:  # started again in the same terminal, and left

@@ -47,7 +47,7 @@ def test_kill_9_in_a_save_leaves_no_half_checkpoint_to_go_on_from(tmp_path, nurs
         writer, before = int(nursery.stdout.readline()), len(told)
         side = tmp_path / "side.txt"
         wait_until(lambda: side.exists() and len(side.read_text().split()) > before, "it writes")  # noqa: B023
-        time.sleep(moments.uniform(0.0, 0.1))
+        time.sleep(moments.uniform(0.0, 0.1))  # at any moment of writing
         os.kill(writer, signal.SIGKILL)
         assert nursery.stdout.readline() == "ended\n"
         half += any((tmp_path / "checkpoints").glob(".step-*"))

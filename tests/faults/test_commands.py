@@ -61,7 +61,7 @@ def test_whatever_is_killed_no_step_is_lost_or_doubled(cold_rig, tmp_path, survi
         loop = (LOOP, PRINTING_LOOP)[(number + number // len(KILLS)) % 2]
         name = submit(rig, folder, python(loop, 1_000_000, 0.002), f"{victim.replace(' ', '-')}-{number}")
         wait_until(lambda folder=folder: noted(folder), "its first step")
-        time.sleep(moments.uniform(0.0, 2.5))
+        time.sleep(moments.uniform(0.0, 2.5))  # at any moment of the loop
         kill(rig, name)
         if state == "finished":
             (folder / "end").touch()

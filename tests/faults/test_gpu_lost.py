@@ -35,7 +35,7 @@ def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived,
                 lambda folder=folder: (folder / "side.txt").exists() and (folder / "keeper.json").exists()
             )
         pid = json.loads((folders[0] / "keeper.json").read_text())["job_pid"]
-        time.sleep(moments.uniform(0.0, 0.3))
+        time.sleep(moments.uniform(0.0, 0.3))  # at any moment of training
         cards.change(0, error=error, mute=moments.random() < 0.5)
         waits = cold_rig.submit(f"waits-{number}", steps=20)
         hit = cold_rig.wait_state(names[0], "failed").state

@@ -153,10 +153,10 @@ def kill_supervisor(world: World) -> None:
     after_s = world.moments.choice([0.0, 0.0, world.moments.uniform(0.0, 2.0)])
 
     def kill() -> None:
-        time.sleep(before_s)
+        time.sleep(before_s)  # at any moment of another request
         world.rig.processes[-1].kill()
         world.rig.processes[-1].wait()
-        time.sleep(after_s)
+        time.sleep(after_s)  # as long as nobody restarts it
         world.rig.start()
 
     world.killer = Thread(target=kill)
@@ -194,7 +194,7 @@ def kill_command(world: World) -> None:
     words = world.moments.choice([["ls"], ["tail", name], ["show", name], ["stop", "no-such-run"]])
     command = [sys.executable, "-m", "finetop.tui.main", "--home", str(world.rig.home.root), *words]
     client = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(world.moments.uniform(0.0, 0.6))
+    time.sleep(world.moments.uniform(0.0, 0.6))  # at any moment of its start
     client.kill()
     client.wait()
 
@@ -239,7 +239,7 @@ def live(world: World, duration_s: float) -> None:
         world.done[name] += 1
         if world.done["unanswered"] > unanswered and world.moments.random() < 0.8:
             world.wait_supervisor()
-        time.sleep(world.moments.uniform(0.0, 0.3))
+        time.sleep(world.moments.uniform(0.0, 0.3))  # acts are not evenly spaced
     world.wait_supervisor()
 
 

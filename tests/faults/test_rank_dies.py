@@ -66,7 +66,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats)
     for number in range(repeats):
         name, words = begun(two, f"killed-{number}")
         rank = (number + 1) % 2
-        time.sleep(moments.uniform(0.0, 0.3))
+        time.sleep(moments.uniform(0.0, 0.3))  # at any moment of training
         os.kill(words[rank].pid, signal.SIGKILL)
         row = two.wait_state(name, *OVER)
         wrong += (row.state.kind, row.state.cause) != ("killed", f"rank {rank}: killed by signal 9")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import far
 import pytest
+from link import why_not
 from rig import counted
-from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
 from finetop.core.protocol.messages.queue import Stop
@@ -21,10 +21,6 @@ from finetop.core.protocol.messages.runs import GetRun
 def terminal(terminal_of):
     """Start `finetop` in a terminal, on the home that is set by then."""
     return lambda *words: terminal_of(Path(os.environ["FINETOP_HOME"]), *words)
-
-
-def wait_gone(app: Terminal, words: str) -> None:
-    wait_until(lambda: app.pump(0.1) or words not in app.text(), app.text)
 
 
 @pytest.mark.slow
@@ -41,7 +37,7 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
         assert "long-one" in app.text()
         hosts.behave("lab", "ok")
         app.keys("R")
-        wait_gone(app, "NO LINK")
+        app.wait_gone("NO LINK")
     app.keys("q")
     app.wait_end()
     wait_until(lambda: not hosts.living(), "ssh is gone after q")
@@ -63,8 +59,7 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(far.missing()), reason=far.missing() or "all is here")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the rig's own open log
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, terminal, survived):
     """Round trip 150 ms, 1 % loss, the cable unplugged for 20 s and the session killed: every step arrives once."""
     with far.far_host(tmp_path) as host:
@@ -85,11 +80,11 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         assert "far-one" in app.text()
         host.link.up()
         app.keys("R")
-        wait_gone(app, "NO LINK")
+        app.wait_gone("NO LINK")
         before = set(ssh_of(host))
         host.server.drop()
         wait_until(lambda: (now := set(ssh_of(host))) and not now & before, "the app and the tail come back")
-        wait_gone(app, "reconnecting")
+        app.wait_gone("reconnecting")
         host.rig.ask(Stop(name))
         assert tail.wait(LIMIT_S) == 0
         reported_steps = [

@@ -135,7 +135,7 @@ def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig,
     until(rig, name, lambda state: getattr(state, "done", None))
     job = rig.keeper(name)["job_pid"]
     for _ in range(stops):
-        time.sleep(moments.uniform(0.0, 0.3))
+        time.sleep(moments.uniform(0.0, 0.3))  # at any moment of training
         os.kill(job, signal.SIGSTOP)
         watched(rig, "kill")
         row = until(rig, name, lambda state: state.pulse == "stopped")
@@ -143,7 +143,7 @@ def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig,
         assert pulse.details(row.state).startswith("stopped by a signal")
         another = waiting(rig)  # it hangs for as long, while this one does not
         assert rig.wait_state(another, "failed").state.kind == "hung"
-        time.sleep(stopped_s)
+        time.sleep(stopped_s)  # as long as it stays stopped
         assert alive(job)
         watched(rig, "kill", NOT_SOON_S)
         os.kill(job, signal.SIGCONT)
@@ -160,12 +160,12 @@ def test_a_supervisor_that_was_stopped_reads_what_it_missed_and_calls_nothing_hu
     name = rig.submit(steps=100_000, pause_s=0.02)
     until(rig, name, lambda state: getattr(state, "done", None))
     for _ in range(stops):
-        time.sleep(moments.uniform(0.0, 0.3))
+        time.sleep(moments.uniform(0.0, 0.3))  # at any moment of training
         rig.processes[-1].send_signal(signal.SIGSTOP)
         side = next(rig.home.runs.glob(f"*-{name}/jobs/*")) / "side.txt"
         written = len(side.read_text().split())
         wait_until(lambda: len(side.read_text().split()) > written + 20, "the job goes on")  # noqa: B023
-        time.sleep(stopped_s)
+        time.sleep(stopped_s)  # as long as it stays stopped
         rig.processes[-1].send_signal(signal.SIGCONT)
         rig.wait_step(name, written + 20)
         state = rig.ask(GetRun(name)).row.state

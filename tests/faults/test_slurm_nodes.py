@@ -69,7 +69,7 @@ def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ra
         return row.step >= first
 
     wait_until(has_moved, lambda: f"{rig.about(name)}; {cluster.log()}", TORCH_LIMIT_S)
-    time.sleep(moments.uniform(0.0, 0.3))
+    time.sleep(moments.uniform(0.0, 0.3))  # at any moment of training
     words = ranks.read(rig.job_folder(name))
     if len({record.boot for record in words.values()}) != 2:
         pytest.skip("needs mount namespaces: the nodes have one boot id here")

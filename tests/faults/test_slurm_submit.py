@@ -55,7 +55,7 @@ def let_save(cluster) -> None:
     """Let the controller save its jobs, as it does within seconds of a change; otherwise it reuses their ids."""
     state, since, end = cluster.root / "state" / "job_state", time.time() - 1.0, time.monotonic() + SAVED_S
     while time.monotonic() < end and not (state.exists() and state.stat().st_mtime > since):
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two looks
 
 
 @pytest.mark.parametrize("repeats", [times(50)])
@@ -69,9 +69,9 @@ def test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_noth
     for repeat in range(repeats):
         let_save(cluster)
         names += [slurm_rig.submit(f"run-{repeat}-{n}", steps=8, pause_s=0.05) for n in range(PER_REPEAT)]
-        time.sleep(moments.uniform(0.0, 2.0))
+        time.sleep(moments.uniform(0.0, 2.0))  # at any moment of submitting
         cluster.kill_controller()
-        time.sleep(moments.uniform(0.0, 1.0))
+        time.sleep(moments.uniform(0.0, 1.0))  # as long as it is away
         cluster.start_controller()
         wait_ended(slurm_rig, cluster, names[-PER_REPEAT:])
     what = "Slurm's controller killed in mid-submit"

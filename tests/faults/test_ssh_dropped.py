@@ -8,11 +8,13 @@ import random
 import shlex
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
-import far
 import pytest
+from link import Link, SshServer, why_not
 from rig import counted
+from terminal import Terminal
 from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Stop
@@ -38,10 +40,8 @@ def apps_of(home: Path) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(far.missing()), reason=far.missing() or "all is here")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the rig's own open log
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_each_way_to_lose_the_connection_costs_the_app_alone(cold_rig, survived):
-    tools = far.load_rig()
     rig, moments, wrong = cold_rig, random.Random(5), []
     rig.up()
     name = rig.submit("long-one", steps=100_000, pause_s=0.05)
@@ -50,28 +50,28 @@ def test_each_way_to_lose_the_connection_costs_the_app_alone(cold_rig, survived)
         [sys.executable, "-m", "finetop.tui.main", "--home", str(rig.home.root)]
     )
     shown = 0
-    with tools.Link(delay_ms=20) as link, tools.SshServer(link, extra=KEEP_ALIVE) as server:
+    with Link(delay_ms=20) as link, SshServer(link, extra=KEEP_ALIVE) as server:
         for number in range(3 * ROUNDS):
-            with tools.Tui(server.command(command), cols=80, rows=24) as app:
-                app.wait_text("long-one", timeout=60)
-                app.key("enter")
-                app.wait_text(r"running [\d,]+", timeout=30, regex=True)
+            with closing(Terminal(server.command(command), rig.home.root)) as app:
+                app.wait_text("long-one")
+                app.keys("\r")
+                app.wait_match(r"running [\d,]+")
                 app.settle(0.2, moments.uniform(0.2, 1.5))
                 before = rig.ask(GetRun(name)).row.step
-                (server.drop, link.down, app.hangup)[number % 3]()
+                (server.drop, link.down, app.hang_up)[number % 3]()
                 began = time.monotonic()
                 wait_until(lambda: not apps_of(rig.home.root), "the app is gone")
                 print(f"{number}: gone after {time.monotonic() - began:.1f} s")
                 link.up()
             wait_until(lambda: rig.ask(GetRun(name)).row.step > before + 20, "the run goes on")  # noqa: B023
             shown += 1
-        with tools.Tui(server.command(command), cols=120, rows=40) as app:  # and back again
-            app.wait_text("long-one", timeout=60)
+        with closing(Terminal(server.command(command), rig.home.root, 120, 40)) as app:  # and back again
+            app.wait_text("long-one")
             rig.ask(Stop(name))
             last = rig.wait_state(name, "stopped").step
-            app.key("enter")
-            app.wait_text(f"{last:,}", timeout=30)
-            app.key("q")
+            app.keys("\r")
+            app.wait_text(f"{last:,}")
+            app.keys("q")
     reported, side = rig.told_and_written(name)
     wrong += ["started twice"] if rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")

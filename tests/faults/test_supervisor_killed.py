@@ -25,7 +25,7 @@ def kill_at_random_moments(rig, kills: int, sides: list[Path]) -> None:
         rig.wait_ready()
         grown = {side: side.stat().st_size + 200 for side in sides}
         wait_until(lambda: all(side.stat().st_size > size for side, size in grown.items()), "they write")  # noqa: B023
-        time.sleep(moments.uniform(0.0, 0.25))
+        time.sleep(moments.uniform(0.0, 0.25))  # at any moment of ingest
         rig.kill()
         rig.start()
     rig.wait_ready()

@@ -69,7 +69,7 @@ def test_alarms_are_all_told_whenever_the_supervisor_is_killed(cold_rig, tmp_pat
     name = rig.submit(steps=200, pause_s=0.1, alarms={"each": [["spike", False]]})
     kills = 20
     for _ in range(kills):
-        time.sleep(draw.uniform(0.1, 1.2))
+        time.sleep(draw.uniform(0.1, 1.2))  # between two alarms, or as one is sent
         rig.restart()
     rig.wait_state(name, "finished")
     wait_told(rig, out, 200)

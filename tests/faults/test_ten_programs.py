@@ -138,7 +138,7 @@ def test_each_of_many_programs_at_once_has_its_own_numbers(cold_rig, tmp_path, s
                 running = [name for name in names if word(rig.ask(GetRun(name)).row.state) == "running"]
                 if running:
                     disturb(field, running, luck)
-                time.sleep(luck.random())
+                time.sleep(luck.random())  # at any moment of the programs
             rows = {name: rig.wait_state(name, *ENDED, limit_s=TORCH_LIMIT_S) for name in names}
             for name in names:
                 side, stored = field.side(name), field.stored(name)

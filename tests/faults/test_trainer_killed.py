@@ -34,7 +34,7 @@ def test_a_trainer_killed_at_a_random_step_is_said_to_be_killed_and_its_last_ste
     total: Counter[str] = Counter()
     for _ in range(repeats):
         name, record = begun(rig, steps=100_000, pause_s=0.002)
-        time.sleep(moments.uniform(0.0, 0.3))
+        time.sleep(moments.uniform(0.0, 0.3))  # at any moment of training
         os.kill(record["job_pid"], signal.SIGKILL)
         row = rig.wait_state(name, "failed")
         reported, side = rig.told_and_written(name)

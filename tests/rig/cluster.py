@@ -1,7 +1,7 @@
 """A Slurm cluster on one machine for tests: simulated nodes and GPUs, a controller that can be killed and restarted.
 
-It needs root, and slurmctld, slurmd and sbatch on the PATH (Debian: slurm-wlm). If they are missing and
-FINETOP_TEST_SLURM_SETUP names a script, it is called with `up`, then `down`, to install them; else tests skip.
+It needs root, and slurmctld, slurmd and sbatch on the PATH (Debian: slurm-wlm). If they are missing, they are installed
+by install_programs.sh if FINETOP_TEST_SLURM_SETUP is set; else tests skip.
 Only loopback is used, and files are written only below the given folder.
 """
 
@@ -67,13 +67,11 @@ PropagateResourceLimits=NONE
 def why_not() -> str:
     """Return why no cluster can run here; empty if one can."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    setup = os.environ.get(SETUP)
-    if missing and setup:
-        for word in ("up", "down"):
-            subprocess.run(["bash", setup, word], check=True, stdout=subprocess.DEVNULL)
+    if missing and os.environ.get(SETUP):
+        subprocess.run([Path(__file__).with_name("install_programs.sh")], check=True)
         missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
-        return f"needs Slurm: {missing[0]} is not on the PATH ({SETUP} may name a script that installs it)"
+        return f"needs Slurm: {missing[0]} is not on the PATH (tests/rig/install_programs.sh installs it)"
     return "" if os.geteuid() == 0 else "needs root: a Slurm of its own is started"
 
 

@@ -52,7 +52,7 @@ def main() -> int:
     log = event_log.EventLog(folder / "events.jsonl")
     let_go = run_folder_of(folder) / f"go-{spec.verb}"
     while spec.verb in plan.get("holds", ()) and not let_go.exists() and not stopping:
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
     if spec.verb == "chat":  # the real one: with a server as its side it needs no model
         os.execv(sys.executable, [sys.executable, "-m", "finetop.core.run_job", str(folder)])
     if spec.verb == "check":
@@ -124,7 +124,7 @@ def main() -> int:
                 log.write_at_last(events.Ended("stopped", kind="asked"))
                 return 0
             if step > plan.get("start", 0):
-                time.sleep(plan.get("pause_s", 0.0))
+                time.sleep(plan.get("pause_s", 0.0))  # a step's time
     if isinstance(end, dict):
         return ends_with(log, end)
     if end == "die":
@@ -137,7 +137,7 @@ def main() -> int:
         while True:
             held.append(bytearray(os.urandom(1 << 20)) * 16)
     if end == "hang":
-        time.sleep(600)
+        time.sleep(600)  # until it is killed
     if end == "failed":
         log.write_at_last(events.Ended("failed", "bad data", "Mend row 17.", 2))
         return 2
@@ -204,7 +204,7 @@ def wait_with(file: Path, plan: dict[str, Any]) -> None:
         for rank in range(plan.get("ranks", 0))
     ]
     while not file.exists():
-        time.sleep(0.0 if plan.get("spins") else 0.01)
+        time.sleep(0.0 if plan.get("spins") else 0.01)  # between two looks
     for rank in ranks:
         rank.wait()
 

@@ -39,7 +39,7 @@ class FakeNvml:
 
     def _hang(self) -> None:
         while self._read().get("hangs"):
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks
 
     def _fail(self, error: str) -> Any:
         raise pynvml.NVMLError(getattr(pynvml, f"NVML_ERROR_{error}"))

@@ -24,7 +24,7 @@ def reads_data() -> None:
 def wait() -> None:
     Path(sys.argv[1]).with_name(f"waits-{os.environ['RANK']}").touch()
     while not os.access(sys.argv[1], os.F_OK):  # no Python frame below: a stack dump ends in this function
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
 
 
 # Frames of ranks that wait for each other in torch are in this folder.

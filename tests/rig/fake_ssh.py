@@ -39,7 +39,7 @@ def main() -> int:
         print(SAYS[mode].format(destination), file=sys.stderr, flush=True)
         return 255
     if mode == "silent":
-        time.sleep(600)
+        time.sleep(600)  # until it is killed
     if mode == "noisy":
         print("Welcome to the lab!\n{not json}", flush=True)
         print("stty: standard input: Inappropriate ioctl for device", file=sys.stderr, flush=True)
@@ -50,7 +50,7 @@ def main() -> int:
     session = subprocess.Popen(["sh", "-c", command], env=environment)
     code = session.wait()
     while threading.active_count() > 2:  # as in ssh: forwarded connections stay open
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
     return code
 
 

@@ -33,7 +33,7 @@ def main() -> int:
         ranks.count_of = lambda verb, gpus, asked, nodes=1: real(verb, gpus, asked, nodes) if nodes > 1 else 1
     if job := os.environ.get("FINETOP_TEST_NODES_JOB"):
         launch = ranks.launch_command
-        ranks.launch_command = lambda *a, **more: [*(words := launch(*a, **more))[:-3], job, words[-1]]
+        ranks.launch_command = lambda *a, **more: [*(words := launch(*a, **more))[:-4], job, words[-1]]
     local.warm_command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
     warm_process.LOOK_S = warm_process.SETTLE_S = 0.1
     warm_process.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", warm_process.IDLE_S))

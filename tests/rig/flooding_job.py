@@ -50,7 +50,7 @@ def main() -> int:
                 log.write(events.metrics(step, {"loss": 1.0 / step, "grad_norm": 0.5}))
                 side.write(f"{step}\n")
             if plan.get("pause_s"):
-                time.sleep(plan["pause_s"])
+                time.sleep(plan["pause_s"])  # a step's time
     log.write(events.Ended("stopped"))
     return 0
 

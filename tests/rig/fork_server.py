@@ -41,7 +41,7 @@ class Forked:
         while (code := self.poll()) is None:
             if end is not None and time.monotonic() > end:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
-            time.sleep(AGAIN_S)
+            time.sleep(AGAIN_S)  # between two looks
         return code
 
     def send_signal(self, number: int) -> None:

@@ -39,7 +39,7 @@ def work(spec: JobSpec, folder: Path, log: EventLog, stop: Stop) -> events.Ended
     for step in range(begun + 1, STEPS + 1):
         gradient = torch.ones(1000)
         torch.distributed.all_reduce(gradient)
-        time.sleep(STEP_S)
+        time.sleep(STEP_S)  # a step's time
         log.write(events.metrics(step, {"loss": 1 / step}))
         log.write(events.Phase("training", step, STEPS, "steps", 1.0))
         if collectives.largest([bool(stop.reason)])[0]:

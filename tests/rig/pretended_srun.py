@@ -22,7 +22,7 @@ def srun(folder: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: signals.append(1))
     (folder / "srun").touch()
     while not (folder / "tasks").exists():
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
         if signals:
             return 143
     tasks = [int(pid) for pid in (folder / "tasks").read_text().split()]
@@ -30,7 +30,7 @@ def srun(folder: Path) -> int:
         if signals:
             for pid in tasks:
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
     return 143 if signals else 0
 
 
@@ -38,12 +38,12 @@ def rank(folder: Path, number: int) -> int:
     ranks.begin(folder, Rank(number, 2))
     (folder / "deaf").touch()
     while (folder / "stay-deaf").exists():
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: signals.append(1))
     (folder / "listens").touch()
     while not signals:
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
     (folder / "saved").touch()
     return 0
 

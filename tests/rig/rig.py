@@ -106,8 +106,10 @@ class Rig:
         return process
 
     def shut_down(self) -> None:
+        """Shut the supervisor down, and wait for it: the last one started may be one that found it there and left."""
         self.ask(Shutdown())
-        self.processes[-1].wait()
+        for process in self.processes:
+            process.wait()
 
     def wait_ready(self) -> None:
         wait_until(self.answers, self.home.log.read_text)
@@ -286,4 +288,4 @@ class Rig:
             for pid in (int(line.split()[0]) for line in left):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks

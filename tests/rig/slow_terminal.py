@@ -45,7 +45,7 @@ class SlowTerminal(Terminal):
             """Write without interruption: parts that arrive further apart would be other keys."""
             for piece, pause in pieces:
                 os.write(self.master, piece)
-                time.sleep(pause)
+                time.sleep(pause)  # the link's gap between two pieces
 
         at = max(time.monotonic() + DELAY_S, self._up[-1][0] if self._up else 0.0)
         self._up.append((at, write))

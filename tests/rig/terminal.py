@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pyte
-from waiting import wait_until
+from waiting import LIMIT_S, wait_until
 
 UNFINISHED = re.compile(rb"(?:\x1b(?:\[[?0-9;]*|\][^\x07\x1b]*\x1b?)?)?\Z")
 
@@ -105,9 +105,29 @@ class Terminal:
             self.pump(0.01)
             looks = looks + 1 if self.bytes == seen and all(map(sleeps, (self.pid, *others))) else 0
 
-    def wait_text(self, wanted: str) -> str:
-        wait_until(lambda: self.pump(0.02) or wanted in self.text(), lambda: f"{wanted!r} in\n{self.text()}")
+    def wait_text(self, wanted: str, limit_s: float = LIMIT_S) -> str:
+        self.wait_match(re.escape(wanted), limit_s)
         return self.text()
+
+    def wait_match(self, pattern: str, limit_s: float = LIMIT_S) -> re.Match[str]:
+        """Wait until a line of the screen matches."""
+
+        def match_now() -> re.Match[str] | None:
+            self.pump(0.02)
+            return re.search(pattern, self.text())
+
+        return wait_until(match_now, lambda: f"{pattern!r} in\n{self.text()}", limit_s)
+
+    def wait_gone(self, words: str) -> None:
+        wait_until(lambda: self.pump(0.02) or words not in self.text(), self.text)
+
+    def settle(self, quiet_s: float, limit_s: float = 10.0) -> None:
+        """Feed the emulator until nothing has come for a while: for a program that is not of this machine."""
+        ends, heard = time.monotonic() + limit_s, time.monotonic()
+        while time.monotonic() < min(ends, heard + quiet_s):
+            before = self.bytes
+            self.pump(0.02)
+            heard = time.monotonic() if self.bytes > before else heard
 
     def keys(self, text: str) -> None:
         os.write(self.master, text.encode())

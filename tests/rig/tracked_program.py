@@ -109,7 +109,7 @@ def main() -> None:
             loss = float(base) + step / 1000
             log(step, loss)
             noted.write(f"{step} {loss}\n".encode())
-            time.sleep(float(pause_s))
+            time.sleep(float(pause_s))  # a step's time
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def wait_until(
     deadline, pause = time.monotonic() + limit_s, LOOK_S
     while not (seen := is_so()):
         assert time.monotonic() < deadline, in_vain(what)
-        time.sleep(pause)
+        time.sleep(pause)  # between two looks
         pause = min(LOOKS_S, 1.2 * pause)
     return seen
 

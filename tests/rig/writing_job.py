@@ -28,14 +28,14 @@ def main() -> int:
     log.write(events.Started(1, attempt, os.getpid(), "cpu", "float32", {}))
     log.write(events.Planned(plan["steps"], 1.0, 10, 0, 100, 1, 1))
     while not Path(plan["go"]).exists() and not stopping:
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
     began = time.monotonic() + plan.get("after_s", 0.0)
     with (folder / "noted.txt").open("w") as noted:
         for step in range(1, plan["steps"] + 1):
             if stopping:
                 break
             if plan["pause_s"]:
-                time.sleep(max(0.0, began + step * plan["pause_s"] - time.monotonic()))
+                time.sleep(max(0.0, began + step * plan["pause_s"] - time.monotonic()))  # a step's time
             values = {
                 "loss": 2.0 + 1.0 / step, "learning_rate": 1e-4 / step, "grad_norm": 0.4 + step % 7 / 10,
                 "tokens_per_s": 4100.0 + step % 13, "memory_gib": 3.25, "epoch": step / 1000,

@@ -15,11 +15,6 @@ NOW = time.time()
 TRAINED = Trained(8, 10, 0.0)
 
 
-@pytest.fixture
-def base(tmp_path):
-    return write_base(tmp_path / "base")
-
-
 def adopted(tmp_path, *sets, trained=TRAINED, **settings):
     request = CommandRequest(("true",), tmp_path, output="out", **settings)
     return adoption(command_recipe(request, sets).resolved, trained)

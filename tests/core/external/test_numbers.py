@@ -9,11 +9,11 @@ import pytest
 from metric_files import Program, history, json_lines, leveldb, other_command, put, scalars
 
 from finetop.core.external import merging, numbers, progress, search, sources
-from finetop.core.external.keys import name_of
 from finetop.core.external.ownership import MOST_KEYS
 from finetop.core.external.search import wanted
 from finetop.core.external.sources import stdout
 from finetop.core.protocol import events
+from finetop.core.protocol.metric_names import name_of
 
 AT = 1.8e9  # seconds since 1970
 NEVER = 3600.0

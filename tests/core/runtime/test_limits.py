@@ -37,7 +37,7 @@ def test_time_counts_in_which_the_kernel_works_for_it():
 
 def test_who_waits_is_not_ended_for_it():
     with limited(0.05):
-        time.sleep(0.3)
+        time.sleep(0.3)  # longer than the limit, without work
 
 
 def test_a_limit_within_another_leaves_it_in_force():

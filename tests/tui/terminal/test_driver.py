@@ -507,7 +507,7 @@ def test_what_a_link_brings_together_arrives_key_by_key_and_no_color_leaves(
     noise = b"\xff\x9b"
     for piece in (b"\x1bx\x1b[C\x1b", b"2", "é".encode()[:1], "é".encode()[1:], noise):
         os.write(terminal.master, piece)
-        time.sleep(0.02)
+        time.sleep(0.02)  # each piece must be a read of its own
     end(terminal)
     arrived = (tmp_path / "keys").read_text().split()
     assert arrived == ["escape", "x", "right", "escape", "2", "é", *["replacement_character"] * 2, "f6"]

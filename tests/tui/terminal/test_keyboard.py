@@ -21,7 +21,7 @@ def keys(*pieces: str) -> list[tuple[str, str | None]]:
     keyboard, events = Keyboard(), []
     for piece in pieces:
         events += keyboard.feed(piece)
-    time.sleep(0.003)
+    time.sleep(0.003)  # longer than ESCAPE_DELAY: the silence itself is tested
     events += keyboard.tick()
     return [(event.key, event.character) for event in events]
 

@@ -121,7 +121,7 @@ def look(launcher: SlurmLauncher, attempt: Attempt, times: int = 1) -> JobStatus
     for _ in range(2 * times):
         launcher.list([attempt])
         launcher._queue.round()
-        time.sleep(0.001)
+        time.sleep(0.001)  # the next round's clock must be later
     return launcher.list([attempt])[attempt.job]
 
 

@@ -5,12 +5,12 @@ import copy
 import msgspec
 import pytest
 import torch
-from transformers import TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from finetop.core.train import methods, rewards
 from finetop.core.train.methods import _start
 from finetop.core.train.ppo import chance
-from finetop.core.train.ppo.loop import PolicyTrainer
+from finetop.core.train.ppo.loop import PolicyTrainer, make_schedule
 from finetop.core.train.ppo.options import Options
 from finetop.core.train.resume import state_files
 from finetop.core.train.trainers.reward_sum import RewardSum
@@ -133,6 +133,30 @@ def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(make, 
     assert not any(log["grad_norm"] < float("inf") for log in heard.logs[:2])
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), before, strict=True))
     assert trainer.schedules[0].last_epoch == 0  # it steps only with the optimizer
+
+
+def test_the_schedule_is_the_one_of_the_other_trainers(policy, tmp_path):
+    """With the options that only `trainer_args` can set."""
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), max_steps=10, learning_rate=0.1, lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr": 0.04}, warmup_steps=2, use_cpu=True, report_to="none",
+    )  # fmt: skip
+
+    def rates(schedule):
+        seen = []
+        for _ in range(11):
+            seen.append(schedule.get_last_lr()[0])
+            schedule.optimizer.step()
+            schedule.step()
+        return seen
+
+    ours = make_schedule(torch.optim.SGD(policy.parameters(), lr=0.1), arguments)
+    trainer = Trainer(policy, arguments)
+    trainer.optimizer = torch.optim.SGD(policy.parameters(), lr=0.1)
+    theirs = trainer.create_scheduler(10)
+    assert (seen := rates(ours)) == rates(theirs)
+    assert seen[2] == 0.1
+    assert seen[-1] == pytest.approx(0.04)
 
 
 @pytest.mark.parametrize(

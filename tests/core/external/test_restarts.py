@@ -8,7 +8,6 @@ from metric_files import process, scalars
 from waiting import wait_until
 
 from finetop.core.protocol.messages.runs import GetRun, Sql
-from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.supervisor.rebuild.rebuild import rebuild
 
 PYTHON = sys.executable
@@ -35,8 +34,7 @@ def test_runs_of_other_programs_come_back_with_a_rebuilt_database(
     finetop("stop", "watched")
     station.wait_state("paused", "queued")
     station.wait_state("watched", "stopped")
-    station.ask(Shutdown())
-    station.processes[-1].wait()
+    station.shut_down()
     before = dump(station.home.database)
     assert rebuild(station.home).left_out == []
     assert differences(before, dump(station.home.database)) == []
@@ -52,7 +50,6 @@ def test_numbers_that_were_taken_back_stay_so_in_a_rebuilt_database(
     finetop, queue, station, losses, tmp_path, tmp_path_factory
 ):
     """An event file in the run's folder turns out to be another program's."""
-    station.up()
     (tmp_path / "made").write_bytes(scalars(1, accuracy=9.0) + scalars(195, accuracy=9.0))
     file = tmp_path / "events.out.tfevents.1800000000.host"
     code = f"import runpy, shutil; shutil.copy('made', '{file}'); runpy.run_path('train.py')"
@@ -67,8 +64,7 @@ def test_numbers_that_were_taken_back_stay_so_in_a_rebuilt_database(
     assert (left_out.file, left_out.why.split(" (")[0]) == (file.name, f"process {other.pid}")
     finetop("stop", "own")
     station.wait_state("own", "stopped")
-    station.ask(Shutdown())
-    station.processes[-1].wait()
+    station.shut_down()
     before = dump(station.home.database)
     assert rebuild(station.home).left_out == []
     assert differences(before, dump(station.home.database)) == []
