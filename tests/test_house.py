@@ -1,14 +1,19 @@
 """The layout of the source: rooms in one order, imports downwards alone (types too), no circle, no loose modules."""
 
 import ast
+import io
 import re
+import tokenize
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TypeGuard
 
 from source import ROOT, files, imports as imports_of, parsed, statements
+
+from finetop.core.protocol import job_kinds
 
 LOOSE = {"errors", "text", "plugins", "run_job"}  # the modules that are rooms of their own
 
@@ -109,15 +114,12 @@ def test_a_room_says_in_a_few_lines_what_it_is_for() -> None:
     assert {name for name, lines in lengths.items() if not 1 <= lines <= 6} == set()
 
 
-def test_tests_mirror_the_rooms() -> None:
-    folders = {file.name for file in (ROOT / "tests" / "core").iterdir() if any(file.glob("**/*.py"))}
-    assert folders <= set(rooms())
-    own = {
-        file.name for file in (ROOT / "tests" / "core" / "features").iterdir() if any(file.glob("**/*.py"))
+def test_tests_mirror_the_folders_of_the_source() -> None:
+    folders = {
+        file.parent.relative_to(ROOT / "tests").as_posix() for file in files("tests/core", "tests/tui")
     }
-    assert own <= set(features())
-    screens = {file.name for file in (ROOT / "tests" / "tui" / "screens").iterdir() if any(file.glob("*.py"))}
-    assert screens <= {file.name for file in (ROOT / "tui" / "screens").iterdir() if file.is_dir()}
+    assert len(folders) > 60
+    assert {folder for folder in folders if not (ROOT / folder).is_dir()} == set()
 
 
 # Below the home somebody else's pipe, device or link may lie: all there is opened by runtime.files.open_own, or by what
@@ -196,6 +198,51 @@ def is_sql(node: ast.AST) -> TypeGuard[ast.expr]:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(SQL.match(node.value))
 
 
+# What the rest has to know of a kind of job is a fact of its class (protocol/job_kinds.py), not a list of verbs.
+KIND_FILES = re.compile(r"core/(kinds/|features/\w+/kind\.py|protocol/job_kinds\.py)")
+A_VERB = re.compile(r"\b(verb|made_by|what)('\])?$|\('verb'\)$")
+NAMED = re.compile(rf"'({'|'.join(job_kinds.kinds())})'|\b[A-Z][A-Z_]+$|\b[A-Z]\w+Kind\b")
+IN_SQL = re.compile(r"\bverb (=|<>|!=|IN) ?\(?'")
+MOST_BY_VERB = 10
+
+
+def test_a_job_is_seldom_known_by_its_verb_and_never_without_a_reason() -> None:
+    found, unexplained = [], []
+    for file in files("core", "tui"):
+        name, text = file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8")
+        if KIND_FILES.match(name) or not re.search(r"\bverb\b|\bmade_by\b|\.what\b", text):
+            continue
+        lines = text.splitlines()
+        for around in statements(parsed(file)):
+            for node in filter(names_a_verb, own_expressions(around)):
+                found.append(f"{name}:{node.lineno}: {ast.unparse(node)[:60]}")
+                has_reason = [
+                    line
+                    for number, line in enumerate(lines[around.lineno - 2 : node.lineno])
+                    if (number and "  # " in line) or line.strip().startswith("# ")
+                ]
+                unexplained += [] if has_reason else found[-1:]
+    assert not unexplained
+    assert 0 < len(found) <= MOST_BY_VERB, found
+
+
+def own_expressions(statement: ast.AST) -> Iterator[ast.expr]:
+    """Yield the expressions of a statement, without those of the statements inside it."""
+    for child in ast.iter_child_nodes(statement):
+        if isinstance(child, ast.expr):
+            yield child
+        if not isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield from own_expressions(child)
+
+
+def names_a_verb(node: ast.expr) -> bool:
+    """Return True for a comparison of a job's verb with one that the source names, in Python or in SQL."""
+    if isinstance(node, ast.Compare):
+        sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+        return any(map(A_VERB.search, sides)) and any(map(NAMED.search, sides))
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(IN_SQL.search(node.value))
+
+
 def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
     """List all calls, each with the name of the function around it."""
     calls = []
@@ -248,3 +295,23 @@ def targets_of(node: ast.AST) -> list[ast.Name]:
         return []
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return [target for target in targets if isinstance(target, ast.Name)]
+
+
+def test_each_sleep_of_a_test_says_what_it_is_for() -> None:
+    """Tests wait for conditions (tests/rig/waiting.py); where time itself is meant, a comment on the line says so."""
+    seen, unexplained = 0, []
+    for file in files("tests"):
+        text = file.read_text(encoding="utf-8")
+        if "sleep(" not in text:
+            continue
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        explained = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+        lines = [
+            node.lineno
+            for node in ast.walk(parsed(file))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "sleep")
+        ]
+        seen += len(lines)
+        unexplained += [f"{file.relative_to(ROOT)}:{line}" for line in lines if line not in explained]
+    assert seen > 20
+    assert not unexplained

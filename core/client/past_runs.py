@@ -11,6 +11,7 @@ from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.home import Home
 
 FEWEST_STEPS = 3  # behind the first one, which warms up: a run of fewer says too little of the speed
+# By its verb: the question goes to a supervisor as `finetop sql` asks it, and SQL knows no facts of kinds.
 PAST_RUNS_SQL = f"""
 WITH steps AS (
   SELECT run_id, value, row_number() OVER (PARTITION BY run_id ORDER BY step) AS place

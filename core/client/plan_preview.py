@@ -29,6 +29,7 @@ from finetop.core.plan.result import PlanRequest, Shown
 from finetop.core.plan.workload import Known
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.child import write_line
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.parts import explain_missing
 
@@ -65,10 +66,6 @@ def preview(request: PlanRequest, recipe: Recipe, home: Home) -> None:
         machine = as_measured(machine)
         known = replace(known, moving=moving)
         write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
-
-
-def write_line(shown: Shown) -> None:
-    print(msgspec.json.encode(shown).decode(), flush=True)
 
 
 if __name__ == "__main__":

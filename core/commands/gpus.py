@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import remote
-from finetop.core.commands.shared.output import plain, print_json, print_table
-from finetop.core.protocol.messages.machine import GpuRow, Gpus, GpusAnswer, NodeRow
+from finetop.core.commands.shared.output import plain, print_columns, print_json, print_table
+from finetop.core.protocol.messages.machine import Gpus, GpusAnswer, NodeRow
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.gpus import bars, lines_of, machine_words, node_words
+from finetop.core.wording.gpus import lines_of, machine_words, node_words, table
 
 ABOUT = "show this machine's GPUs: memory, users, running and waiting jobs"
-CELLS = 15  # of a GPU's history
-HEAD = ("GPU", "name", "GiB", "ours", "others", "free", "busy", "°C")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -59,28 +57,14 @@ def print_answer(answer: GpusAnswer) -> None:
 
 def print_gpus(answer: GpusAnswer) -> None:
     """Print the table, each row followed by the jobs on that GPU."""
-    minutes = CELLS * 2 * answer.column_s / 60
-    rows = [(*cells(gpu), bars(gpu.history, CELLS)) for gpu in answer.gpus]
     below = [[f"     {line}" for line in lines_of(gpu)] for gpu in answer.gpus]
-    print_table(
-        (*HEAD, f"last {minutes:.0f} min"), rows, right=(0, 2, 3, 4, 5, 6, 7), prose=(1,), below=below
-    )
+    print_columns(table(answer), answer.gpus, below=below)
 
 
 def print_nodes(nodes: Sequence[NodeRow]) -> None:
     """Print the cluster's nodes, each with its GPUs and this home's runs on it."""
     rows = [(node.name, node.partitions, node_words(node), ", ".join(node.jobs)) for node in nodes]
     print_table(("node", "partition", "state", "runs here"), rows, prose=(1, 2))
-
-
-def cells(gpu: GpuRow) -> tuple[str, ...]:
-    name = gpu.name.removeprefix("NVIDIA ") or "?"
-    if gpu.fault in ("lost", "unreadable"):
-        return (str(gpu.index), name, *["-"] * 6)
-    free = max(0.0, gpu.total_gib - gpu.ours_gib - gpu.others_gib)
-    memory = [f"{gpu.total_gib:.0f}", *(f"{part:.1f}" for part in (gpu.ours_gib, gpu.others_gib, free))]
-    busy = "-" if gpu.busy is None else f"{gpu.busy} %"
-    return str(gpu.index), name, *memory, busy, "-" if gpu.celsius is None else str(gpu.celsius)
 
 
 PLUGIN = Command(ABOUT, "organise", run, run_several=run_several)

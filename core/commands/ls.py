@@ -21,6 +21,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import run_groups
 from finetop.core.wording.durations import ago, short_span
 from finetop.core.wording.jobs import answer_words
+from finetop.core.wording.units import decimals
 
 HOW, STEP, LOSS = 1, 3, 4  # columns that a narrow terminal has no room for
 FILTER = """\
@@ -173,7 +174,7 @@ def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | No
         when = ago(state.ended)
     steps = f"{row.step:,}/{row.steps:,}" if row.steps else count(row.step)
     reward = "reward " if row.main_metric == "reward" else ""
-    loss = reward + output.number(row.metrics.get(row.main_metric))
+    loss = reward + decimals(row.metrics.get(row.main_metric), 3)
     columns = [_cell(row, key) for key in more]
     answer = row.not_resumed or answer_words(row, name_suite=name_suite)
     return bare(row), row.method, output.state_words(row), steps, loss, when, *columns, answer

@@ -13,6 +13,7 @@ from finetop.core.commands import Command
 from finetop.core.commands.shared import options, remote
 from finetop.core.commands.shared.output import plain, print_json, print_table, reply
 from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.limits import PRIORITIES, Done
 from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, QueueAnswer, QueueRow, Release
 from finetop.core.protocol.request import Ask
@@ -139,7 +140,7 @@ def sentence(text: str) -> str:
 
 
 def _priority(row: QueueRow) -> str:
-    usual = PRIORITIES["normal"] if row.what == "train" else 0
+    usual = PRIORITIES["normal"] if job_kinds.of(row.what).trains_here else 0
     return "" if row.priority == usual else wording.priority_word(row.priority)
 
 

@@ -14,12 +14,13 @@ from finetop.core.check.tasks import download as fetching
 from finetop.core.check.tasks.suite import Suite, SuiteTask, find_suite, read_rows, suites
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import print_json, print_table
+from finetop.core.commands.shared.output import print_columns, print_json
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.text import counted
+from finetop.core.wording.columns import NOT_KNOWN, Column
 
 OF_A_TASK = ("name", "data", "task", "yaml", "metric", "num_fewshot", "cap", "weight")  # in --json
 WON_BY_CHANCE = 0.02  # share of items that an unchanged model wins, and loses, by chance: an assumption
@@ -43,8 +44,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     elif args.suite:
         print_suite(found_suites[0], claims)
     else:
-        rows = [(suite.name, str(len(suite.tasks)), suite.about) for suite in found_suites]
-        print_table(("suite", "tasks", "about"), rows, right=(1,))
+        print_columns(SUITES, found_suites)
         own = "One of your own: a file in HOME/suites, or ./FILE.yaml."
         print(f"\nA suite's tasks: `finetop suites NAME`. {own}")
     return 0
@@ -94,15 +94,8 @@ def claims_of(recipe: str | None) -> Claims:
 
 def print_suite(suite: Suite, claims: Claims) -> None:
     print(f"{suite.name}: {suite.about}\n{suite.file}\n")
-    head = ("task", "items from", "metric", "shots", "at most", "weight")
-    print_table(head, [cells(task) for task in suite.tasks], right=(3, 4, 5))
+    print_columns(TASKS, suite.tasks)
     print("", *power_lines(power_of(suite, claims)), sep="\n")
-
-
-def cells(task: SuiteTask) -> tuple[str, ...]:
-    shots = "-" if task.num_fewshot is None else str(task.num_fewshot)
-    cap = "all" if task.cap is None else str(task.cap)
-    return task.name, source_of(task), task.metric or "its first", shots, cap, f"{task.weight:g}"
 
 
 def source_of(task: SuiteTask) -> str:
@@ -110,6 +103,21 @@ def source_of(task: SuiteTask) -> str:
     if task.task is not None:
         return f"the harness's {task.task}"
     return (task.data or task.yaml or "").rpartition("/")[2]
+
+
+SUITES: list[Column[Suite]] = [
+    Column("suite", lambda suite: suite.name, is_right=False),
+    Column("tasks", lambda suite: str(len(suite.tasks))),
+    Column("about", lambda suite: suite.about, is_right=False),
+]
+TASKS: list[Column[SuiteTask]] = [
+    Column("task", lambda task: task.name, is_right=False),
+    Column("items from", source_of, is_right=False),
+    Column("metric", lambda task: task.metric or "its first", is_right=False),
+    Column("shots", lambda task: NOT_KNOWN if task.num_fewshot is None else str(task.num_fewshot)),
+    Column("at most", lambda task: "all" if task.cap is None else str(task.cap)),
+    Column("weight", lambda task: f"{task.weight:g}"),
+]
 
 
 def items_of(task: SuiteTask) -> int | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.external import merging, search
-from finetop.core.external.keys import LOSS, name_of
 from finetop.core.external.merging import Counted
 from finetop.core.external.ownership import Owned, Owners, modified
 from finetop.core.external.progress import LARGEST_STEP, Progress
@@ -29,6 +28,7 @@ from finetop.core.protocol.events import (
     TakenBack,
     metrics,
 )
+from finetop.core.protocol.metric_names import LOSS, name_of
 from finetop.core.protocol.numbers_from import NumbersFrom
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from finetop.core.external import merging
-from finetop.core.external.keys import LONGEST, LOSS, name_of, shown
 from finetop.core.external.progress import LARGEST_STEP
+from finetop.core.protocol.metric_names import LOSS, name_of
+from finetop.core.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from finetop.core.external.sources import Point, Reader
 
 RESTART_S = 2.0  # a file that begins so long after the last value of another is of a later attempt
+LONGEST = 200  # characters of a metric's name
 MOST_KEYS = 500  # metrics of a run; a program that logs each layer has thousands
 OF_GUESSES = 2  # ranks that a file loses while it has no steps
 
@@ -194,6 +196,11 @@ class Owners:
             owned.told = [
                 [first, min(last, step - 1), stride] for first, last, stride in owned.told if first < step
             ]
+
+
+def shown(key: str) -> str:
+    """Return a key as it can be stored and shown: without control characters, on one line, not too long."""
+    return " ".join(safe(key).split())[:LONGEST]
 
 
 def modified(path: Path) -> float:

@@ -22,7 +22,7 @@ class Check(Scores):
     verb = "check"
     work = "finetop.core.check.job"
     word = "check"
-    reports_whole = True
+    reports_whole = gives_verdict = True
 
     def alike(self, args: Mapping[str, Any], recipe: Mapping[str, Any]) -> str | None:
         return str(recipe["model"]["id"])

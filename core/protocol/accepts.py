@@ -60,7 +60,7 @@ def remedies(row: RunRow) -> None:
 def remedy(row: RunRow) -> None:
     """Require that remedies can be tried now: none of this run's are being tried."""
     remedies(row)
-    if any(job.verb == "remedy" for job in row.others):
+    if any(job.kind.tries_candidates for job in row.others):
         hint = f"See `finetop show {row.name}`."
         raise Refused(f"remedies of {row.name} are already being tried.", hint=hint)
 

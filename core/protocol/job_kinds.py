@@ -47,6 +47,10 @@ class JobKind:
     takes_budget = False  # it takes the GPUs of the recipe's budget; others one at most
     reports_steps = False  # it may go back to an earlier one
     leaves_model = False  # a run that it has made may be checked
+    gives_verdict = False  # on whether a run forgot
+    tries_candidates = (
+        False  # those that its args list, one after the other; a run has one such job at a time
+    )
     idles = False  # it waits for others most of the time: its silence tells nothing, and its end is unknown
     can_pause = True
     no_pause = "Wait for it to end: it does not take long."  # what to do instead
@@ -56,6 +60,7 @@ class JobKind:
     reports_whole = False  # the time left that it reports is that of all its phases
     while_saving = ""  # what it does before a stop, behind "stopping"
     ends = "is signalled to end"  # so does a run whose job is stopped
+    screen = ""  # of the app, which shows it; empty: its run's
 
     def only_reads(self, args: Mapping[str, Any]) -> bool:
         """Return True for a job that computes nothing: it takes no GPU, and stays on this machine."""

@@ -7,7 +7,9 @@ import contextlib
 import subprocess
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
+
+import msgspec
 
 from finetop.core.runtime import processes
 
@@ -57,6 +59,11 @@ def _ask(pipe: IO[bytes], asked: bytes) -> None:
     with contextlib.suppress(BrokenPipeError):
         pipe.write(asked)
         pipe.close()
+
+
+def write_line(message: Any) -> None:
+    """Write a line of this process's reply, as JSON, at once."""
+    print(msgspec.json.encode(message).decode(), flush=True)
 
 
 async def answer_lines(module: str, *words: str, asked: bytes) -> AsyncGenerator[bytes]:

@@ -383,6 +383,7 @@ def write_stacks(folder: Path, job: int) -> None:
     The signal would end a process without a handler, so those are left alone; and another program's handler may do
     anything, so of a command only our own process is asked.
     """
+    # the keeper is of the runtime, below the kinds of jobs, and loads none
     is_foreign = job_facts(folder).get("verb") == "command"
     for pid in processes.descendants(os.getpid()):
         if not processes.catches(pid, signal.SIGUSR2) or (is_foreign and pid != job):

@@ -6,6 +6,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core.protocol import job_kinds
 from finetop.core.store import run_records
 from finetop.core.store.database import insert, one_value, read_as, transaction
 
@@ -23,9 +24,9 @@ def ended_runs(connection: Connection) -> list[Any]:
     """Return id, name, folder, end and best (JSON) of the ended runs that were trained here."""
     query = (
         "SELECT id, name, folder, ended, best FROM runs WHERE ended IS NOT NULL AND id NOT IN"
-        " (SELECT run_id FROM jobs WHERE word IN ('queued', 'running') OR verb = 'import') ORDER BY id"
+        " (SELECT run_id FROM jobs WHERE word IN ('queued', 'running') OR list_contains(?, verb)) ORDER BY id"
     )
-    found: list[Any] = connection.execute(query).fetchall()
+    found: list[Any] = connection.execute(query, [job_kinds.verbs_that("is_import")]).fetchall()
     return found
 
 

@@ -14,13 +14,17 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core.protocol import job_kinds
 from finetop.core.store import runs
 
 _CHECKED = (
     "SELECT c.step, j.args, c.claim, c.watch FROM checks c LEFT JOIN jobs j ON j.id = c.job_id"
     " WHERE c.run_id = ? ORDER BY c.id"
 )
-_LIVE = "SELECT args FROM jobs WHERE run_id = ? AND verb = ? AND word IN ('queued', 'running') ORDER BY id"
+_LIVE = (
+    "SELECT args FROM jobs WHERE run_id = ? AND list_contains(?, verb) AND word IN ('queued', 'running')"
+    " ORDER BY id"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def claim_of(
     is_spent = (runs.recipe(connection, run_id).get("check") or {}).get("every") is not None
     if is_spent and not watch:
         # it numbers its claims itself: one from outside would get a number twice
-        watch = bool(connection.execute(_LIVE, [run_id, "train"]).fetchall())
+        watch = bool(connection.execute(_LIVE, [run_id, job_kinds.verbs_that("trains_here")]).fetchall())
     return claim_for(_checks_so_far(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
 
 
@@ -86,7 +90,7 @@ def _checks_so_far(connection: Connection, run_id: int) -> list[EarlierCheck]:
     for step, text, claim, watch in connection.execute(_CHECKED, [run_id]).fetchall():
         settings = msgspec.json.decode(text or "{}").get("general") or {}
         so_far.append(EarlierCheck(step, settings, Claim(claim, watch)))
-    for (text,) in connection.execute(_LIVE, [run_id, "check"]).fetchall():
+    for (text,) in connection.execute(_LIVE, [run_id, job_kinds.verbs_that("gives_verdict")]).fetchall():
         args = msgspec.json.decode(text)
         claim = Claim(args.get("claim", 0), args.get("watch", False))
         so_far.append(EarlierCheck(args.get("step"), args.get("general") or {}, claim))

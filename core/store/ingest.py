@@ -262,7 +262,7 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
 
 def _regressed(batch: Batch) -> list[notices.New]:
     """Return notices of a check that regressed; a training job reports its own checks as alarms."""
-    if batch.place.verb != "check":
+    if not batch.place.kind.gives_verdict:
         return []
     heard = []
     for at, verdict in batch.verdicts:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core import plugins
 from finetop.core.protocol import events, job_kinds, runs as data
 from finetop.core.protocol.job_kinds import JobKind
 from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
@@ -176,11 +177,14 @@ def set_request(connection: Connection, job_id: int, request: str) -> None:
     run_records.mark_job(connection, job_id)
 
 
-def of_run(connection: Connection, run_id: int) -> list[data.JobRow]:
+def of_run(connection: Connection, run_id: int, *verbs: data.Verb) -> list[data.JobRow]:
+    """List the jobs of a run, oldest first: all, or those of these verbs."""
     columns = "id, verb, state, attempt, folder, bad_lines, args, gpus, coalesce(bad_line, '')"
-    query = f"SELECT {columns} FROM jobs WHERE run_id = ? ORDER BY id"
+    query = f"SELECT {columns} FROM jobs WHERE run_id = ? AND (? = [] OR list_contains(?, verb)) ORDER BY id"
     rows = []
-    for job_id, verb, state, *facts, args, gpus, line in connection.execute(query, [run_id]).fetchall():
+    for job_id, verb, state, *facts, args, gpus, line in connection.execute(
+        query, [run_id, verbs, verbs]
+    ).fetchall():
         seen, shares = data.visible_state(_state.decode(state)), list(_shares.decode(gpus))
         rows.append(data.JobRow(*(job_id, verb, seen, *facts, msgspec.json.decode(args), shares, line)))
     return rows
@@ -197,28 +201,42 @@ def folder_of(connection: Connection, run_id: int, job_id: int | None) -> tuple[
 def commands(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
     """List runs whose command has left a model, or still may, newest first: name and recipe."""
     live = "SELECT run_id FROM jobs WHERE word IN ('queued', 'running')"
-    query = "SELECT name, recipe FROM runs WHERE id IN (SELECT run_id FROM jobs WHERE verb = 'command')"
+    query = "SELECT name, recipe FROM runs WHERE id IN (SELECT run_id FROM jobs WHERE list_contains(?, verb))"
     query += f" AND (id IN ({live}) OR id IN (SELECT run_id FROM checkpoints)) ORDER BY id DESC"
-    return [(name, msgspec.json.decode(recipe)) for name, recipe in connection.execute(query).fetchall()]
+    rows = connection.execute(query, [job_kinds.verbs_that("is_command")]).fetchall()
+    return [(name, msgspec.json.decode(recipe)) for name, recipe in rows]
 
 
 def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
     """List runs imported from a folder, or about to be, newest first: id, name, recipe, the job's args."""
-    stands = "j.verb = 'import' AND j.word IN ('queued', 'running', 'finished') AND j.args->>'path' = ?"
+    stands = (
+        "list_contains(?, j.verb) AND j.word IN ('queued', 'running', 'finished') AND j.args->>'path' = ?"
+    )
     query = "SELECT r.id, r.name, r.recipe, j.args FROM jobs j JOIN runs r ON r.id = j.run_id"
-    rows = connection.execute(f"{query} WHERE {stands} ORDER BY j.id DESC", [path]).fetchall()
+    wanted = [job_kinds.verbs_that("is_import"), path]
+    rows = connection.execute(f"{query} WHERE {stands} ORDER BY j.id DESC", wanted).fetchall()
     read = msgspec.json.decode
     return [(run_id, name, read(recipe), read(args)) for run_id, name, recipe, args in rows]
 
 
-def unfinished_exports(connection: Connection) -> dict[str, str]:
-    """Return the targets of exports that ended early, with the names of their runs; none that is written to now."""
+def unfinished_folders(connection: Connection) -> dict[str, str]:
+    """Return what jobs that ended early were to write outside their runs, with their runs' names.
+
+    Nothing that is written to now.
+    """
     query = (
-        "SELECT j.args->>'to', r.name FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.verb = 'export'"
-        " GROUP BY ALL HAVING bool_or(j.word NOT IN ('finished', 'queued', 'running'))"
-        " AND NOT bool_or(j.word IN ('queued', 'running'))"
+        "SELECT j.verb, j.args, j.word IN ('queued', 'running'), r.name FROM jobs j JOIN runs r ON r.id = j.run_id"
+        " WHERE j.word <> 'finished' ORDER BY j.id"
     )
-    return dict(connection.execute(query).fetchall())
+    ended: dict[str, str] = {}
+    written_now: set[str] = set()
+    for verb, args, is_under_way, name in connection.execute(query).fetchall():
+        folder = job_kinds.of(verb).half_written(msgspec.json.decode(args))
+        if folder and is_under_way:
+            written_now.add(folder)
+        elif folder:
+            ended[folder] = name
+    return {folder: name for folder, name in ended.items() if folder not in written_now}
 
 
 def waiting_line(
@@ -279,23 +297,13 @@ def side_jobs(connection: Connection, running: Sequence[Job], waiting: SideJobs)
 
 
 def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, data.Tried]:
-    """Count the tried remedies of each job, with the estimated time for the rest at the same pace."""
-    totals = {job.id: len(job.args.get("candidates", ())) for job in jobs if job.verb == "remedy"}
-    if not totals:
-        return {}
-    counted = connection.execute(
-        "SELECT job_id, count(*), avg(seconds) FILTER (seconds > 0) FROM"
-        " (SELECT job_id, TRY_CAST(row->>'seconds' AS DOUBLE) AS seconds FROM remedies"
-        " WHERE name <> 'now' AND list_contains(?, job_id)) GROUP BY job_id",
-        [list(totals)],
-    ).fetchall()
-    measured = {job_id: (int(done), each) for job_id, done, each in counted}
-    progress = {}
-    for job_id, total in totals.items():
-        done, each = measured.get(job_id, (0, None))
-        remaining = max(0, total - done)
-        left_s = remaining * each if remaining and each else None
-        progress[job_id] = data.Tried(min(done, total), total, left_s)
+    """Count the tried candidates of each job that has some, with the estimated time for the rest."""
+    counts, by_verb = plugins.entries("sql", "TRIED"), dict[str, list[Job]]()
+    for job in jobs:
+        by_verb.setdefault(job.verb, []).append(job)
+    progress: dict[int, data.Tried] = {}
+    for verb in by_verb.keys() & counts.keys():
+        progress |= counts[verb](connection, by_verb[verb])
     return progress
 
 
@@ -315,12 +323,12 @@ def gpus_in_use(running: Sequence[Job]) -> dict[int, str]:
 
 def next_checkpoints(connection: Connection) -> float:
     """Return the total bytes of the next checkpoints of all training runs, estimated from their last ones."""
-    training = "j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id"
+    training = "j.word = 'running' AND list_contains(?, j.verb) GROUP BY j.run_id"
     last = (
         "SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j JOIN checkpoints c ON c.run_id = j.run_id"
     )
     query = f"SELECT coalesce(sum(size), 0) FROM ({last} WHERE {training})"
-    return float(one_value(connection, query))
+    return float(one_value(connection, query, [job_kinds.verbs_that("trains_here")]))
 
 
 def newest_finished(connection: Connection, verbs: Sequence[str], most: int) -> list[Any]:

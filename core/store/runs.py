@@ -269,10 +269,10 @@ def _row(
         state=state,
         metrics=msgspec.json.decode(last),
         check=_brief.decode(check) if check else None,
-        checking=next((job.state for job in beside if job.verb == "check"), None),
+        checking=next((job.state for job in beside if job.kind.gives_verdict), None),
         needs_you=rank == NEEDS_YOU,
         left_s=state.left_s if isinstance(state, data.Running) else None,
-        others=[job for job in beside if job.verb != "check"],
+        others=[job for job in beside if not job.kind.gives_verdict],
         resumable=resumable != "false",
     )
 

@@ -19,12 +19,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import collectives, config_file, cpu_formats, devices, kernels, load, rehearsed
 from finetop.core.models.resolved import Moving, ResolvedModel
 from finetop.core.recipe import number_format
+from finetop.core.runtime.child import write_line
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
 
@@ -103,7 +102,7 @@ def answer(folder: Path, device: str, home: Home, old_card: str = "") -> int:
         result, code = require(recipe, base, dtype, device, home), 0
     except FinetopError as error:
         result, code = {"message": error.message, "hint": error.hint}, error.exit_code
-    print(msgspec.json.encode(result).decode(), flush=True)
+    write_line(result)
     return code
 
 

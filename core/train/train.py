@@ -33,7 +33,7 @@ from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.models.shards import is_divided
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
-from finetop.core.recipe.length import count_steps
+from finetop.core.recipe.length import count_steps, packs
 from finetop.core.recipe.load import recipe_to_mapping
 from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.event_log import EventLog
@@ -253,11 +253,6 @@ def require_watched(
     elif not watch.of_target and not evaluation:
         message = f"{watch.name} is watched, but no rows are held out for evaluation: there are too few."
         raise BadInput(message, hint="Name rows in data.eval, or leave train.stop_early and train.keep out.")
-
-
-def packs(recipe: Recipe) -> bool:
-    """Return whether several rows are packed into one sequence."""
-    return bool(getattr(recipe.objective.options, "packing", False))
 
 
 def engine_of(recipe: Recipe, model: Any, device: str, dtype: str) -> Engine:

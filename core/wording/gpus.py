@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from finetop.core.protocol.messages.machine import GpuProcess, GpuRow, GpusAnswer, NodeRow
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.columns import NOT_KNOWN, Column
 from finetop.core.wording.sparkline import BLOCKS
 from finetop.core.wording.units import gib
 
 FAULTS = {"lost": "LOST", "failing": "FAILS"}
+HISTORY = 15  # cells
+
+
+def table(answer: GpusAnswer) -> list[Column[GpuRow]]:
+    """Return the table of a machine's GPUs."""
+    return [
+        Column("GPU", lambda gpu: str(gpu.index)),
+        Column("name", lambda gpu: gpu.name.removeprefix("NVIDIA ") or "?", is_right=False, is_prose=True),
+        _read("GiB", lambda gpu: f"{gpu.total_gib:.0f}"),
+        _read("ours", lambda gpu: f"{gpu.ours_gib:.1f}"),
+        _read("others", lambda gpu: f"{gpu.others_gib:.1f}"),
+        _read("free", lambda gpu: f"{max(0.0, gpu.total_gib - gpu.ours_gib - gpu.others_gib):.1f}"),
+        *(BUSY, CELSIUS, history(answer)),
+    ]
+
+
+def history(answer: GpusAnswer) -> Column[GpuRow]:
+    """Return the column of how busy a GPU was."""
+    minutes = HISTORY * 2 * answer.column_s / 60
+    return Column(f"last {minutes:.0f} min", lambda gpu: bars(gpu.history, HISTORY), is_right=False)
+
+
+def is_unread(gpu: GpuRow) -> bool:
+    """Return True if a GPU's numbers can't be read."""
+    return gpu.fault in ("lost", "unreadable")
+
+
+def _read(title: str, text: Callable[[GpuRow], str | None]) -> Column[GpuRow]:
+    return Column(title, lambda gpu: NOT_KNOWN if is_unread(gpu) else text(gpu) or NOT_KNOWN)
+
+
+BUSY = _read("busy", lambda gpu: None if gpu.busy is None else f"{gpu.busy} %")
+CELSIUS = _read("°C", lambda gpu: None if gpu.celsius is None else str(gpu.celsius))
 
 
 def machine_words(answer: GpusAnswer) -> str:

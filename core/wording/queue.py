@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.limits import PRIORITIES, ordinal
 from finetop.core.protocol.messages.queue import QueueAnswer, QueueRow
 from finetop.core.protocol.runs import Queued
@@ -16,7 +17,7 @@ def what_words(what: str, step: int | None) -> str:
     """Return a job's verb with its step: 'train', 'resume @400', 'check @800'."""
     if step is None:
         return what
-    return f"{'resume' if what == 'train' else what} @{step}"
+    return f"{'resume' if job_kinds.of(what).trains_here else what} @{step}"
 
 
 def priority_word(priority: int) -> str:

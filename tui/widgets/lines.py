@@ -41,7 +41,7 @@ class Lines(Widget):
     @property
     def box(self) -> Box:
         """Return its part of a box, if the terminal has room for boxes."""
-        return self._box if is_roomy(self.app.size) else ""
+        return box_in(self.app.size, self._box)
 
     @property
     def room(self) -> Size:
@@ -71,9 +71,10 @@ def set_height(widget: Widget, rows: int) -> None:
         widget.styles.height = rows
 
 
-def is_roomy(size: Size) -> bool:
-    """Return whether a terminal has rows and columns to spare for boxes."""
-    return size.width >= ROOMY.width and size.height >= ROOMY.height
+def box_in(terminal: Size, box: Box) -> Box:
+    """Return a part of a box, if the terminal has rows and columns to spare for boxes."""
+    is_roomy = terminal.width >= ROOMY.width and terminal.height >= ROOMY.height
+    return box if is_roomy else ""
 
 
 def boxed(line: Line, y: int, size: Size, box: Box, look: Look) -> Strip:

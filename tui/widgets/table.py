@@ -14,7 +14,7 @@ from textual.widget import Widget
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import rows_of
 from finetop.tui.text import Line, cursor_mark
-from finetop.tui.widgets.lines import Box, boxed, is_roomy
+from finetop.tui.widgets.lines import Box, box_in, boxed
 
 DrawRow = Callable[[int, bool, int], Line]  # index, whether the cursor is on it, width
 HeadingOf = Callable[[int], str]  # the heading above a row; "" for none
@@ -58,7 +58,7 @@ class Table(Widget):
     @property
     def box(self) -> Box:
         """Return its part of a box, if the terminal has room for boxes."""
-        return self._box if is_roomy(self.app.size) else ""
+        return box_in(self.app.size, self._box)
 
     @property
     def rows(self) -> int:

@@ -74,11 +74,23 @@ def print_table(
         print(f"Too narrow for {', '.join(cells[0][at] for at in layout.left_out)}: a pipe has them (| cat).")
 
 
-def print_columns(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> None:
-    """Print a table without the columns that only a file has, or that no row has."""
+def print_columns(
+    columns: Sequence[Column[Row]],
+    rows: Sequence[Row],
+    *,
+    drop: Sequence[Column[Row]] = (),
+    below: Sequence[Sequence[str]] = (),
+) -> None:
+    """Print a table without the columns that only a file has, or that no row has.
+
+    On a narrow terminal those in `drop` are left out, in this order; `below`: see `print_table`.
+    """
     listed = known([column for column in columns if not column.in_files_alone], rows)
     prose = [place for place, column in enumerate(listed) if column.is_prose]
-    print_table(titles(listed), cells(listed, rows), right=right(listed), prose=prose)
+    places = [listed.index(column) for column in drop if column in listed]
+    print_table(
+        titles(listed), cells(listed, rows), right=right(listed), prose=prose, drop=places, below=below
+    )
 
 
 def terminal_width() -> int | None:
@@ -124,10 +136,6 @@ def _print_line(
         colour.write(" " * start)
         colour.write(text, colour.DIM if is_head else "")
         print()
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def state_words(row: data.RunRow) -> str:

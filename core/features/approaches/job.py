@@ -60,7 +60,7 @@ def request_of(job: Job, device: str) -> MeasureRequest:
     if not isinstance(name, str) or name not in approaches.names():
         hint = f"It is one of {', '.join(approaches.names())}."
         raise BadInput(f"job.json: args.approach is {name!r}.", hint=hint)
-    trains = job.spec.verb == "measure"
+    trains = not job.spec.kind.makes_a_run
     return MeasureRequest(
         approach=name,
         recipe=job.recipe(),

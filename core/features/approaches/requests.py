@@ -99,7 +99,7 @@ def _order(ask: messages.SubmitApproaches, one: messages.ApproachRun) -> orders.
 
 def _measure(connection: Connection, run_id: int) -> None:
     """Queue the measurement of a finished run if there is none and none is under way, because the last one failed."""
-    own = [job for job in jobs.of_run(connection, run_id) if job.verb in ("measure", "approach")]
+    own = jobs.of_run(connection, run_id, "measure", "approach")
     if store.measured(connection, [run_id]) or any(job.is_under_way for job in own):
         return
     endings.after_run(connection, run_id)
@@ -149,6 +149,7 @@ def _load_members(connection: Connection, comparison: str) -> list[_table.Member
     loaded = []
     for member in members:
         own, of = jobs.of_run(connection, member.run_id), member.run_id
+        # its own kinds by name, of jobs that are read anyway: the table needs all of them
         states = [job.state for job in own if job.verb in ("measure", "approach")]
         about = (member.approach, member.seed, member.learns_news, rows[of], recipes[of], own)
         measuring = states[-1] if states else None

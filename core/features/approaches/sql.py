@@ -11,7 +11,7 @@ import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.features.approaches.table import Trained
-from finetop.core.protocol import events
+from finetop.core.protocol import events, job_kinds
 from finetop.core.store import run_records
 from finetop.core.store.database import insert, json_text, one_value, read_as
 
@@ -118,7 +118,7 @@ def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
     """Read each run's training size, its share per step, and its losses at the start, middle and end."""
     loss_rows = connection.execute(_LOSSES, [run_ids]).fetchall()
     losses = {(run_id, key): (first, midway, last) for run_id, key, first, midway, last in loss_rows}
-    planned = connection.execute(_PLANNED, [run_ids]).fetchall()
+    planned = connection.execute(_PLANNED, [run_ids, job_kinds.verbs_that("trains_here")]).fetchall()
     plans = {run_id: msgspec.json.decode(text, type=events.Planned) for run_id, text in planned}
     by_run = {}
     for run_id, row_count in connection.execute(_TRAINED_ON, [run_ids]).fetchall():
@@ -138,7 +138,7 @@ _TRAINED_ON = f"""
     (FROM data_sources s WHERE s.run_id = d.run_id AND s.source = d.source AND s.used_as <> 'train') GROUP BY run_id
 """
 _PLANNED = f"""
-    SELECT run_id, planned FROM jobs WHERE {_OF_RUNS} AND verb = 'train' AND planned <> '{{}}'
+    SELECT run_id, planned FROM jobs WHERE {_OF_RUNS} AND list_contains(?, verb) AND planned <> '{{}}'
     QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY id DESC) = 1
 """
 # A training loss comes from one batch per step, so averages over thirds of the run are compared.

@@ -13,7 +13,7 @@ BESIDE_GIB = 2.0  # beside its models: the keys and values of its conversations,
 class Chat(JobKind):
     verb = "chat"
     work = "finetop.core.features.chat.job"
-    word = "chat"
+    word = screen = "chat"
     idles = True
     can_pause = False
     no_pause = "Close it; what was answered is kept."

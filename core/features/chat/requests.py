@@ -65,8 +65,8 @@ async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.
     if not job_kinds.of("chat").only_reads(args) and not ask.on_cpu:
         await require_usable_gpus(supervisor, [recipe])
     opened = [side.side for side in sides]
-    for job in jobs.of_run(connection, run_id):
-        is_this = job.verb == "chat" and {key: job.args[key] for key in job.args if key != "notices"} == args
+    for job in jobs.of_run(connection, run_id, "chat"):
+        is_this = {key: job.args[key] for key in job.args if key != "notices"} == args
         if is_this and not ask.is_own and is_open(job.state):
             return messages.ChatOpened(job.id, name, opened, system, notices)
     args |= {"notices": notices} if any(notices) else {}
@@ -206,8 +206,8 @@ def chat_of(supervisor: Supervisor, run: str, job_id: int) -> tuple[data.JobRow,
     """Return a run's chat and its folder. Raises NotFound."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)
-    for job in jobs.of_run(connection, run_id):
-        if job.id == job_id and job.verb == "chat":
+    for job in jobs.of_run(connection, run_id, "chat"):
+        if job.id == job_id:
             return job, supervisor.home.root / folder_of(connection, run_id) / job.folder
     raise NotFound(f"{name} has no chat {job_id}.", hint=f"Open one: finetop chat {name}.")
 

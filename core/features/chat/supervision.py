@@ -24,7 +24,7 @@ async def update(supervisor: Supervisor) -> None:
     drop_unread(supervisor)
     in_the_way = supervisor.pool.in_the_way
     for job in supervisor.live:
-        if in_the_way is not None and job.verb == "chat" and not job.asked:
+        if in_the_way is not None and is_chat(job) and not job.asked:
             await make_room(supervisor, job, in_the_way.get(job.id, ""))
     if supervisor.seen != supervisor.revision:
         return  # a chat that was just opened is in neither list
@@ -32,6 +32,12 @@ async def update(supervisor: Supervisor) -> None:
     for by_job in (supervisor.chats.keys, supervisor.chats.read_at, supervisor.chats.ends_at):
         for ended in [job_id for job_id in by_job if job_id not in known]:
             del by_job[ended]
+
+
+def is_chat(job: Job) -> bool:
+    """Return True for a job whose transcript, readers and keys are this module's."""
+    # A feature knows its own kind by name: no fact of a kind stands for its transcript.
+    return job.verb == "chat"
 
 
 async def make_room(supervisor: Supervisor, job: Job, name: str) -> None:
@@ -65,7 +71,7 @@ def drop_unread(supervisor: Supervisor) -> None:
     """Remove chats from the queue that nobody has read for as long as a running one would go on."""
     now = time.monotonic()
     for job in supervisor.queued:
-        if job.verb != "chat":
+        if not is_chat(job):
             continue
         if now - supervisor.chats.read_at.setdefault(job.id, now) > files.ABSENT_S:
             with transaction(supervisor.connection):
@@ -75,7 +81,7 @@ def drop_unread(supervisor: Supervisor) -> None:
 
 def environment(supervisor: Supervisor, job: Job) -> dict[str, str]:
     """Return the keys of a chat's endpoints as variables of its process."""
-    if job.verb != "chat":
+    if not is_chat(job):
         return {}
     variables = {}
     given = supervisor.chats.keys.get(job.id, {})

@@ -16,6 +16,7 @@ import msgspec
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.features.lint import lint, report as lint_report
 from finetop.core.features.lint.report import LintMessage, LintRequest, Progress, Trouble
+from finetop.core.runtime.child import write_line
 from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.parts import explain_missing
@@ -44,16 +45,12 @@ def main() -> int:
         last = LintMessage(trouble=Trouble(f"{os_error_words(error)}.", "", EnvironmentTrouble.exit_code))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the client does not wait for this process to end
     with contextlib.suppress(BrokenPipeError):
-        write(last)
+        write_line(last)
     return 0
 
 
 def report_progress(phase: str, done: float, total: float) -> None:
-    write(LintMessage(progress=Progress(phase, done, total)))
-
-
-def write(message: LintMessage) -> None:
-    print(msgspec.json.encode(message).decode(), flush=True)
+    write_line(LintMessage(progress=Progress(phase, done, total)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import re
 import socket
@@ -14,6 +13,7 @@ from finetop.core.errors import BadInput
 from finetop.core.features.push.messages import PICTURE
 from finetop.core.models.safetensors_header import LONGEST_HEADER
 from finetop.core.runtime import secrets
+from finetop.core.runtime.user import user_name
 
 # What a model's repository needs as text, without regard to case; '': LICENSE, Modelfile. Any other kind is refused.
 TEXTS = (
@@ -165,13 +165,6 @@ def found_in(text: str, depth: Depth, own: Sequence[str], public: Sequence[str])
         if (match := re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)) is not None:
             return line_of(text, match.start()), f"{what}, {name}"
     return 0, ""
-
-
-def user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without an entry, as in containers
-        return ""
 
 
 def own_paths(folder: Path, home: Path) -> list[str]:

@@ -47,8 +47,8 @@ def push(supervisor: Supervisor, ask: Push) -> PushAnswer:
     run_folder = supervisor.home.root / runs.detail(connection, run_id).folder
     make_inside(run_folder / CARDS, run_folder)
     args["card"] = f"{CARDS}/{hashlib.sha256(card).hexdigest()[:16]}.json"
-    for job in jobs.of_run(connection, run_id):
-        if job.verb == "push" and job.args == args and not isinstance(job.state, data.Ended):
+    for job in jobs.of_run(connection, run_id, "push"):
+        if job.args == args and not isinstance(job.state, data.Ended):
             return PushAnswer(job.id, name, step)  # sent again: its upload goes on
     write_whole(run_folder / args["card"], card)
     with transaction(connection):

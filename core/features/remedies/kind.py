@@ -14,6 +14,8 @@ class Remedy(Scores):
     work = "finetop.core.features.remedies.job"
     word = "remedies"
     counted = "remedy job"
+    tries_candidates = True
+    screen = "remedies"
 
     def kept(self, done: int, total: int) -> str:
         if not done:

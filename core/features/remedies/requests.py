@@ -116,8 +116,8 @@ def _row(
 
 def _job(connection: Connection, run_id: int, step: int) -> data.JobRow | None:
     """Return the newest job that tries remedies of a checkpoint, or None."""
-    newest_first = reversed(jobs.of_run(connection, run_id))
-    return next((j for j in newest_first if j.verb == "remedy" and j.args.get("step") == step), None)
+    newest_first = reversed(jobs.of_run(connection, run_id, "remedy"))
+    return next((job for job in newest_first if job.args.get("step") == step), None)
 
 
 def _base(result: dict[str, Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -11,9 +11,10 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import NotFound, Refused, did_you_mean
 from finetop.core.features.remedies import messages as messages_remedies, remedies, wording
 from finetop.core.protocol import events
-from finetop.core.protocol.runs import Now, RemedyRow, TaskBrief
+from finetop.core.protocol.runs import Now, RemedyRow, TaskBrief, Tried
 from finetop.core.store import runs
 from finetop.core.store.database import insert, json_text, read_as
+from finetop.core.store.jobs import Job
 
 NOW = "now"  # the candidate that is the checkpoint itself
 FOR_PRICE = 30  # of other runs' remedies, for the price estimate
@@ -127,5 +128,25 @@ def interval(shares: tuple[float, float] | None) -> tuple[float, float] | None:
     return None if shares is None else (100 * shares[0], 100 * shares[1])
 
 
+def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, Tried]:
+    """Count the tried remedies of each job, with the estimated time for the rest at the same pace."""
+    totals = {job.id: len(job.args.get("candidates", ())) for job in jobs}
+    counted = connection.execute(
+        "SELECT job_id, count(*), avg(seconds) FILTER (seconds > 0) FROM"
+        " (SELECT job_id, TRY_CAST(row->>'seconds' AS DOUBLE) AS seconds FROM remedies"
+        " WHERE name <> 'now' AND list_contains(?, job_id)) GROUP BY job_id",
+        [list(totals)],
+    ).fetchall()
+    measured = {job_id: (int(done), each) for job_id, done, each in counted}
+    progress = {}
+    for job_id, total in totals.items():
+        done, each = measured.get(job_id, (0, None))
+        remaining = max(0, total - done)
+        left_s = remaining * each if remaining and each else None
+        progress[job_id] = Tried(min(done, total), total, left_s)
+    return progress
+
+
 EVENTS = {events.RemedyTried: store_result, events.RemedyConfirmed: store_result}
 OF_STEPS = {"remedies": "step"}
+TRIED = {"remedy": tried}

@@ -18,9 +18,10 @@ import msgspec
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, of_code
 from finetop.core.features.select.output import write
 from finetop.core.features.select.pool import Pool, open_pool
-from finetop.core.features.select.request import Ask, Doing, Selected, SelectMessage, TooFew, Trouble, Wanted
+from finetop.core.features.select.request import Ask, Doing, Selected, TooFew, Trouble, Wanted
 from finetop.core.features.select.selectors import Choice, load
 from finetop.core.recipe.schema import Source
+from finetop.core.runtime.child import write_line
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.parts import explain_missing
 
@@ -40,21 +41,16 @@ def main() -> int:
         with explain_missing():
             work(ask, Home(Path(sys.argv[1])))
     except FinetopError as error:
-        write_message(Trouble(error.message, error.hint, error.exit_code))
+        write_line(Trouble(error.message, error.hint, error.exit_code))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def write_message(message: SelectMessage) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
-    sys.stdout.buffer.flush()
-
-
 def work(ask: Ask, home: Home) -> None:
     """Write every wanted file, in the order requested. Raises FinetopError."""
     source = msgspec.convert(ask.source, Source)
-    pool = open_pool(source, lambda *doing: write_message(Doing(*doing)))
+    pool = open_pool(source, lambda *doing: write_line(Doing(*doing)))
     pool.most = max(count_of(wanted, pool) for wanted in ask.wanted)
     if pool.most > len(pool):
         rows = f"{len(pool):,} rows, but {pool.most:,} were requested"
@@ -69,7 +65,7 @@ def work(ask: Ask, home: Home) -> None:
             selector = load(wanted.by)
             options = msgspec.convert(wanted.settings, selector.options)
             known = {key: selector.choose(pool, options, wanted.seed)}
-        write_message(write_selection(pool, wanted, known[key], folder))
+        write_line(write_selection(pool, wanted, known[key], folder))
 
 
 def count_of(wanted: Wanted, pool: Pool) -> int:
@@ -94,7 +90,7 @@ def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
     from finetop.core.runtime.event_log import EventLog
 
     model = msgspec.convert(section, Model)
-    write_message(Doing("finding the model"))
+    write_line(Doing("finding the model"))
     with tempfile.TemporaryDirectory(prefix="finetop-select-") as aside:  # its download events are not read
         try:
             base = resolve.resolve_model(model, home, EventLog(Path(aside) / "events.jsonl"))

@@ -70,8 +70,7 @@ class Trouble(msgspec.Struct, tag="trouble", frozen=True):
     exit_code: int
 
 
-SelectMessage = Doing | Selected | TooFew | Trouble
-_told = msgspec.json.Decoder(SelectMessage)
+_told = msgspec.json.Decoder(Doing | Selected | TooFew | Trouble)
 
 
 def select(ask: Ask, home: Home) -> Iterator[Doing | Selected | TooFew]:

@@ -14,7 +14,7 @@ from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.features.triage import messages as ask_for
 from finetop.core.features.triage.messages import CurvePoint, TaskFacts
 from finetop.core.plugins import OBJECTIVES, is_checkable
-from finetop.core.protocol import accepts
+from finetop.core.protocol import accepts, job_kinds
 from finetop.core.protocol.check_result import CheckResult, TaskResult, read, tasks_worst_first, worst_first
 from finetop.core.protocol.runs import CheckBrief, TaskBrief
 from finetop.core.protocol.standing import Standing, StandingState
@@ -57,11 +57,12 @@ _PAST: dict[StandingState, str] = {"looking": "looked at", "accepted": "accepted
 @cache
 def _is_unchecked() -> str:
     """Return the condition of a finished run that can be checked, was not, and is not about to be."""
+    checking = ", ".join(f"'{verb}'" for verb in job_kinds.verbs_that("gives_verdict"))
     uncheckable = ", ".join(f"'{name}'" for name in OBJECTIVES.names() if not is_checkable(name))
     return (
         f'brief IS NULL AND state LIKE \'%"type":"finished"%\' AND objective NOT IN ({uncheckable})'
         " AND id IN (SELECT run_id FROM checkpoints)"
-        " AND id NOT IN (SELECT run_id FROM jobs WHERE verb = 'check' AND word IN ('queued', 'running'))"
+        f" AND id NOT IN (SELECT run_id FROM jobs WHERE verb IN ({checking}) AND word IN ('queued', 'running'))"
     )
 
 

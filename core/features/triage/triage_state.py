@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 
 from finetop.core.client.connection import ask_once
 from finetop.core.commands.shared.output import plain, reply
 from finetop.core.features.triage.messages import SetStanding
 from finetop.core.protocol.standing import Standing
 from finetop.core.runtime.home import Home
-
-
-def own_name() -> str:
-    """Return the user's name, to record who assigned or accepted a regression."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the user has no name, as in a container
-        return ""
 
 
 def record(home: Home, args: argparse.Namespace, standing: Standing) -> int:

@@ -48,7 +48,7 @@ def known(connection: Connection, run_id: int, there: Set[int], made: Sequence[d
 
 def is_of_series(job: Job) -> bool:
     """Return whether another check may follow a job by itself."""
-    return job.verb == "check" and isinstance(job.args.get("earlier"), list)
+    return job.kind.gives_verdict and isinstance(job.args.get("earlier"), list)
 
 
 def queue_next(

@@ -74,7 +74,7 @@ def find_existing(
     name = row.name
     settings = queue.own_settings(ask.general, recipe)
     under_way = [job for job in jobs.of_run(connection, run_id) if job.is_under_way]
-    checking = next((job for job in under_way if job.verb == "check"), None)
+    checking = next((job for job in under_way if job.kind.gives_verdict), None)
     making = next((job for job in under_way if job.kind.makes_a_run), None)
     if making is not None and ask.step is None and _is_for_its_end(connection, run_id, recipe, making):
         return CheckAnswer(making.id, name, 0, "after")

@@ -55,7 +55,7 @@ async def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
     except msgspec.ValidationError as error:
         raise BadInput(f"keep: {error}.", hint="See `finetop clean --help`.") from error
     connection, home = supervisor.connection, supervisor.home
-    left = await aside(partial(_unfinished, jobs.unfinished_exports(connection)))
+    left = await aside(partial(_unfinished, jobs.unfinished_folders(connection)))
     items = [*left, *items_to_remove(connection, home, keep)]
     if ask.shown is None:
         return CleanAnswer(items)

@@ -81,7 +81,7 @@ def run_again(supervisor: Supervisor, detail: data.RunDetail, ask: Resume) -> Re
     connection, row = supervisor.connection, detail.row
     command = detail.recipe.get("command") or {}
     accepts.free(row)
-    if row.made_by == "watch":
+    if row.maker.only_watches:
         hint = f"To watch it again: finetop retry {row.name}."
         raise Refused(f"{row.name} was started without finetop: how it goes on is not known.", hint=hint)
     if not command.get("resume_command"):

@@ -43,7 +43,7 @@ class ContinuedPretraining(Objective[Options]):
     def make_trainer(self, setup: Setup) -> Any:
         from finetop.core.train.trainers import language
 
-        return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)
+        return language.make_trainer(setup)
 
 
 PLUGIN = ContinuedPretraining()

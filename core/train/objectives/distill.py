@@ -68,7 +68,7 @@ class Distill(Conversations):
 
         options: Options = setup.recipe.objective.options
         teacher = load_teacher(setup, options)
-        trainer = language.make_trainer(setup, packing=False)
+        trainer = language.make_trainer(setup)
         # Read once per log line: each read makes the host wait for the GPU.
         batches: dict[str, list[Tensor]] = {}
         log = trainer.log

@@ -119,13 +119,9 @@ class Dpo(Pairs):
             "max_length": None,  # rows are already truncated
         }
 
-        class TokenizedDPO(DPOTrainer):  # type: ignore[misc]
+        class TokenizedDPO(language.with_shared_reference(DPOTrainer, setup)):  # type: ignore[misc]
             def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
                 return dataset
-
-            def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-                language.share_reference(dataset, setup, name)
-                return super()._precompute_ref_logps(dataset, name, batch_size)
 
         with language.switched_off(setup.model), language.unhashed(setup.model):
             return language.build(setup, TokenizedDPO, DPOConfig, values, self.own)

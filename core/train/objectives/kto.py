@@ -90,7 +90,7 @@ class Kto(Objective[Options]):
             "train_sampling_strategy": "sequential",  # mismatched answers join each batch below
         }
 
-        class TokenizedKTO(KTOTrainer):  # type: ignore[misc]
+        class TokenizedKTO(language.with_shared_reference(KTOTrainer, setup)):  # type: ignore[misc]
             def _prepare_dataset(
                 self, dataset: Any, processing_class: Any, args: Any, dataset_name: str
             ) -> Any:
@@ -101,10 +101,6 @@ class Kto(Objective[Options]):
                     return dataset
                 size = args.per_device_train_batch_size if is_train else args.per_device_eval_batch_size
                 return dataset.map(_mismatched, batched=True, batch_size=size)
-
-            def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-                language.share_reference(dataset, setup, name)
-                return super()._precompute_ref_logps(dataset, name, batch_size)
 
         with language.switched_off(setup.model), language.unhashed(setup.model):
             return language.build(setup, TokenizedKTO, KTOConfig, values, self.own)

@@ -218,7 +218,7 @@ class Pretrain(Objective[Options]):
     def make_trainer(self, setup: Setup) -> Any:
         from finetop.core.train.trainers import language
 
-        return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)
+        return language.make_trainer(setup)
 
 
 def _divisor(whole: int, near: int) -> int:

@@ -55,7 +55,7 @@ class Sft(Conversations):
         from finetop.core.train.trainers import language
 
         options: Options = setup.recipe.objective.options
-        return language.make_trainer(setup, packing=options.packing, neftune_alpha=options.neftune_alpha)
+        return language.make_trainer(setup, neftune_alpha=options.neftune_alpha)
 
 
 PLUGIN = Sft()

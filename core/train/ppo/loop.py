@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils import clip_grad_norm_
-from transformers import TrainerControl, TrainerState, get_scheduler
+from transformers import TrainerControl, TrainerState
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
 from finetop.core.data.examples import PromptExample
@@ -205,10 +206,8 @@ class PolicyTrainer:
         state.compute_steps(arguments, arguments.max_steps)
         state.num_train_epochs = math.ceil(self._epochs(arguments.max_steps))
         state.train_batch_size = arguments.per_device_train_batch_size
-        warmup = arguments.get_warmup_steps(arguments.max_steps)
-        kind, steps = arguments.lr_scheduler_type, arguments.max_steps
         both = (self.optimizer, self.value_optimizer)
-        self.schedules = [get_scheduler(kind, optimizer, warmup, steps) for optimizer in both]
+        self.schedules = [make_schedule(optimizer, arguments) for optimizer in both]
         if state.global_step:
             for schedule in self.schedules:
                 put_at(schedule, self.scheduled)
@@ -373,3 +372,11 @@ def make_optimizer(model: Any, arguments: TrainingArguments) -> Any:
 
     kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
     return kind(weight_groups(model, arguments.weight_decay), **settings)
+
+
+def make_schedule(optimizer: Any, arguments: TrainingArguments) -> Any:
+    """Build an optimizer's learning rate schedule as transformers' Trainer does, from the arguments."""
+    from transformers import Trainer
+
+    trainer: Any = SimpleNamespace(args=arguments, lr_scheduler=None)
+    return Trainer.create_scheduler(trainer, arguments.max_steps, optimizer)

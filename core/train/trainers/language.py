@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.models import collectives, shards
+from finetop.core.recipe.length import packs
 from finetop.core.train.trainer_args import configure
 from finetop.core.train.trainers import masks
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 
-def make_trainer(setup: Setup, *, packing: bool, neftune_alpha: float | None = None) -> Any:
+def make_trainer(setup: Setup, *, neftune_alpha: float | None = None) -> Any:
     """Build TRL's SFTTrainer, which truncates nothing. Rows are grouped by length, or packed."""
     from trl import SFTConfig, SFTTrainer
 
+    packing = packs(setup.recipe)
     values = {
         "packing": packing,
         "max_length": setup.recipe.data.max_tokens if packing else None,  # rows are already truncated
@@ -99,6 +101,17 @@ def share_reference(dataset: Any, setup: Setup, name: str) -> None:
         file = setup.run_folder / f"reference-{name}.arrow"
         collectives.from_first(lambda: file.unlink(missing_ok=True))
         dataset._get_cache_file_path = lambda _: str(file)  # noqa: SLF001  # datasets calls it
+
+
+def with_shared_reference(trainer_class: Any, setup: Setup) -> Any:
+    """Return a preference trainer's class whose ranks share the reference's scores."""
+
+    class SharedReference(trainer_class):  # type: ignore[misc]
+        def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+            share_reference(dataset, setup, name)
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+
+    return SharedReference
 
 
 @contextmanager

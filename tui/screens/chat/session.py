@@ -39,6 +39,7 @@ AWAY_S = 600.0  # without a key: reading ends, so that a forgotten screen does n
 
 def open_chats(detail: RunDetail) -> list[JobRow]:
     """Return a run's chats that run or wait and can be joined, the newest last."""
+    # a feature's screen knows its own kind by name: what can be joined has a transcript
     return [
         job for job in detail.jobs if job.verb == "chat" and job.is_under_way and not job.args.get("is_own")
     ]

@@ -153,12 +153,15 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     def action_open(self) -> None:
         tile = self.tile
-        if isinstance(tile, Entry) and tile.row.what == "remedy":
-            host_of(self).open_remedies(tile.name)
-        elif isinstance(tile, Entry) and tile.row.what == "chat":
-            host_of(self).open_chat(tile.name, ChatStart(joins=True))
-        elif tile is not None:
-            host_of(self).open_run(tile.name)
+        if tile is None:
+            return
+        match job_kinds.of(tile.row.what).screen if isinstance(tile, Entry) else "":
+            case "remedies":
+                host_of(self).open_remedies(tile.name)
+            case "chat":
+                host_of(self).open_chat(tile.name, ChatStart(joins=True))
+            case _:
+                host_of(self).open_run(tile.name)
 
 
 async def _side_jobs(host: Host) -> list[Entry]:

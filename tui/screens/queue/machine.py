@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from finetop.core.protocol import job_kinds
 from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer, NodeRow
 from finetop.core.text import clean_line
+from finetop.core.wording import gpus as words
 from finetop.core.wording.durations import short_span
-from finetop.core.wording.gpus import bars, fault_words, foreign_process, node_words
 from finetop.tui.screens.queue.state import OnMachine
 from finetop.tui.text import Line, cut_end, cut_middle, line_width
 from finetop.tui.theme import StyleName
@@ -19,7 +19,7 @@ from finetop.tui.widgets.bar import FREE, eighths, share_bar
 BAR = 20
 IDLE_GIB = 0.25  # less than a CUDA context, so a desktop's memory does not count as use
 OLD_S = 20.0  # readings arrive every two seconds
-HISTORY, HISTORY_FROM = 15, 100  # cells, and the least terminal width that shows it
+HISTORY_FROM = 100  # least terminal width that shows the history
 HEAT_FROM = 120
 OTHERS = "▒"
 
@@ -27,9 +27,9 @@ OTHERS = "▒"
 def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> list[Line]:
     """Draw all machines in `rows` rows; the last counts the lines that do not fit."""
     lines: list[Line] = []
-    titled = [machine for machine in machines if machine.gpus is not None and machine.gpus.gpus]
+    titled = [machine.gpus for machine in machines if machine.gpus is not None and machine.gpus.gpus]
     if titled:
-        lines.append(head_line(width, titled[0].gpus))
+        lines.append(head_line(width, titled[0]))
     for machine in machines:
         if machine.label:
             lines.append(_label(machine))
@@ -53,14 +53,13 @@ def is_free(gpu: GpuRow) -> bool:
     return not (gpu.fault or gpu.left_out or gpu.jobs or gpu.others_gib > IDLE_GIB)
 
 
-def head_line(width: int, answer: GpusAnswer | None = None) -> Line:
+def head_line(width: int, answer: GpusAnswer) -> Line:
     """Return the header of the GPU rows."""
     title = f" GPU  {'memory GiB':<{BAR}}  {'':<9}    busy"
     if width >= HEAT_FROM:
         title += "     °C"
     if width >= HISTORY_FROM:
-        minutes = 10.0 if answer is None else HISTORY * 2 * answer.column_s / 60
-        title += f"  {f'last {minutes:.0f} min':<{HISTORY}}"
+        title += f"  {words.history(answer).title:<{words.HISTORY}}"
     return ((f"{title}  who", "dim"),)
 
 
@@ -99,19 +98,18 @@ def _slots(answer: GpusAnswer, width: int) -> Line:
 def gpu_line(gpu: GpuRow, width: int) -> Line:
     """Draw a GPU as one row."""
     line: Line = ((f"{gpu.index:>3}   ", ""),)
-    if gpu.fault in ("lost", "unreadable"):
+    if words.is_unread(gpu):
         line = (*line, (f"{'-' * BAR}  {'':<9}     -  ", "dim"))
         if width >= HEAT_FROM:
             line = (*line, ("     -", "dim"))
     else:
         size = f"{gpu.ours_gib + gpu.others_gib:.0f} of {gpu.total_gib:.0f}"
-        busy = "-" if gpu.busy is None else f"{gpu.busy} %"
-        line = (*line, *memory_bar(gpu), (f"  {size:>9}  {busy:>6}", ""))
+        line = (*line, *memory_bar(gpu), (f"  {size:>9}  {words.BUSY.text(gpu):>6}", ""))
         if width >= HEAT_FROM:
-            line = (*line, (f"{'-' if gpu.celsius is None else gpu.celsius:>7}", ""))
+            line = (*line, (f"{words.CELSIUS.text(gpu):>7}", ""))
     if width >= HISTORY_FROM:
         style: StyleName = "cyan" if gpu.jobs else "amber" if gpu.others else "dim"
-        line = (*line, (f"  {bars(gpu.history, HISTORY):>{HISTORY}}", style))
+        line = (*line, (f"  {words.bars(gpu.history, words.HISTORY):>{words.HISTORY}}", style))
     room = width - line_width(line) - 2
     return (*line, ("  ", ""), *user_spans(gpu, room))
 
@@ -120,7 +118,7 @@ def node_line(node: NodeRow, width: int) -> Line:
     """Draw a cluster node as one row: its GPUs, and this home's runs on it."""
     bar = share_bar(node.used / node.gpus if node.gpus else 0.0, BAR, "cyan")
     line: Line = ((f" {cut_end(clean_line(node.name), 12):<12} ", ""), *bar)
-    text = node_words(node) + (f"   {clean_line(', '.join(node.jobs))}" if node.jobs else "")
+    text = words.node_words(node) + (f"   {clean_line(', '.join(node.jobs))}" if node.jobs else "")
     return (*line, ("  ", ""), (cut_end(text, width - line_width(line) - 2), "amber" if node.reason else ""))
 
 
@@ -141,12 +139,12 @@ def _share(gib: float, total: float) -> float:
 def user_spans(gpu: GpuRow, room: int) -> Line:
     """Return who uses a GPU, or its fault, in `room` cells."""
     if gpu.fault:
-        return (("✗ ", "red"), (cut_end(fault_words(gpu), room - 2), "red"))
+        return (("✗ ", "red"), (cut_end(words.fault_words(gpu), room - 2), "red"))
     parts: list[tuple[str, StyleName]] = []
     for job in gpu.jobs:
         verb = "" if job_kinds.of(job.verb).trains_here else f" ({job.verb})"
         parts.append((cut_middle(clean_line(job.run), 24) + verb, ""))
-    parts += [(foreign_process(other), "amber") for other in gpu.others[:2]]
+    parts += [(words.foreign_process(other), "amber") for other in gpu.others[:2]]
     if gpu.others_gib > IDLE_GIB and not gpu.others:
         parts.append(("others", "amber"))
     if gpu.left_out:

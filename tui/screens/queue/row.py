@@ -49,7 +49,7 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
     """Draw a job as a row of at most `width` cells."""
     row, mark = entry.row, mark_of(entry)
     name = clean_line(row.run)
-    if row.what != "train" and width < WHAT_FROM:
+    if not job_kinds.of(row.what).trains_here and width < WHAT_FROM:
         name = f"{cut_middle(name, name_width(width) - len(row.what) - 1)} {row.what}"
     place = str(row.state.place or "-") if isinstance(row, QueueRow) else ""
     name = padded(cut_middle(name, name_width(width)), name_width(width))

@@ -12,7 +12,7 @@ from finetop.core.wording.units import decimals
 from finetop.tui.screens.run.marks import Event, by_cell, events_of, marks_in
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.run.x_axis import NAMES, place_words, step_at, steps_in
-from finetop.tui.screens.shared.metric_names import drift_limit
+from finetop.tui.screens.shared.drift import drift_limit
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.axis import Scale

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from finetop.core.protocol.metric_names import SYSTEM
 from finetop.core.text import count
 from finetop.core.wording.metrics import title_of
 from finetop.tui.screens.run.zoom import Shown, smoother
-from finetop.tui.screens.shared.metric_names import SYSTEM
 from finetop.tui.widgets.chart_grid import Layout, chart_width, columns_in, grid_of
 from finetop.tui.widgets.frame import Bottom
 

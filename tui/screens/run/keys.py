@@ -147,7 +147,7 @@ def _chart_keys(state: ViewState) -> tuple[Key, ...]:
 
 def check_duration(detail: RunDetail) -> str:
     """Return how long the last check took, or an empty string."""
-    checks = [job.state for job in detail.jobs if job.verb == "check" and isinstance(job.state, Finished)]
+    checks = [job.state for job in detail.jobs if job.kind.gives_verdict and isinstance(job.state, Finished)]
     return f" (about {long_span(checks[-1].ended - checks[-1].since)})" if checks else ""
 
 

@@ -13,7 +13,7 @@ from finetop.tui.screens.run.grid import SPARK, numbered
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
 from finetop.tui.screens.run.view_state import ViewState
-from finetop.tui.screens.shared.metric_names import drift_forecast, drift_limit
+from finetop.tui.screens.shared.drift import drift_forecast, drift_limit
 from finetop.tui.screens.shared.run_status import alarm_words, verdict_words
 from finetop.tui.text import Line, cut_end, line_width, rule, wrapped
 from finetop.tui.theme import SERIES

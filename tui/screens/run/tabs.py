@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetop.core.protocol.messages.runs import ProcessRow
+from finetop.core.protocol.metric_names import SYSTEM
 from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
@@ -19,7 +20,6 @@ from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
 from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
 from finetop.tui.screens.run.view_state import ViewState
-from finetop.tui.screens.shared.metric_names import SYSTEM
 from finetop.tui.text import Line, cut_end, in_view, labelled, paragraph, rule
 
 _PROMPT_ROWS, _ANSWER_ROWS = 3, 4

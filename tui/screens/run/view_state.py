@@ -8,6 +8,7 @@ from typing import Literal
 
 from finetop.core.protocol.check_result import TaskResult, worst_first
 from finetop.core.protocol.messages.runs import Across, GetRun
+from finetop.core.protocol.metric_names import SYSTEM
 from finetop.core.protocol.runs import CheckpointRow, Failed, Lost, Relative, RunDetail, RunRow
 from finetop.core.wording.metrics import metric_keys
 from finetop.tui.app_interface import Host
@@ -22,7 +23,6 @@ from finetop.tui.screens.run.state import Checked, RunData, log_job
 from finetop.tui.screens.run.steps import newest_first, relatives
 from finetop.tui.screens.run.x_axis import axis_of, cell_of, next_x
 from finetop.tui.screens.run.zoom import Axis, Shown, fitted, oldest_in, with_mouse, x_range
-from finetop.tui.screens.shared.metric_names import SYSTEM
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width
 from finetop.tui.widgets.chart_grid import Layout, hit

@@ -17,6 +17,7 @@ from finetop.tui.text import Line, Span, line_width
 from finetop.tui.theme import MARKS, Mark, StyleName
 
 NOT_CHECKED = Mark("-", "-", "")
+KEY_OF_SCREEN = {"remedies": "r", "chat": "C"}  # that opens it from a run
 HEADINGS = ("needs you", "running", "queued", "done")
 
 
@@ -311,10 +312,9 @@ def _reading_step(row: RunRow) -> tuple[str, str]:
             return "enter", "read the end of its log"
         return ("enter", "open it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
     if row.side_jobs:
-        verb = row.side_jobs[0].verb
-        if verb == "chat":
-            return "C", "go on with the chat"
-        return "r" if verb == "remedy" else "enter", f"watch the {row.side_jobs[0].kind.word}"
+        kind = row.side_jobs[0].kind
+        do = "go on with" if kind.idles else "watch"  # one that waits for its user is not watched
+        return KEY_OF_SCREEN.get(kind.screen, "enter"), f"{do} the {kind.word}"
     if row.method == NO_WEIGHT:
         return "esc", "back to Runs; nothing to check, as no weights changed"
     if not is_checkable(row.objective):

@@ -12,8 +12,8 @@ from textual.app import ComposeResult
 
 from finetop.core.features.chat.messages import ChatSide
 from finetop.core.features.triage.messages import SetStanding, SetStandingAnswer, TriageRow
-from finetop.core.features.triage.triage_state import own_name
 from finetop.core.protocol.standing import Standing
+from finetop.core.runtime.user import user_name
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import ChatStart, host_of, show_refusals
 from finetop.tui.key_order import WAY
@@ -259,11 +259,11 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     # --- keys: acting -----------------------------------------------------------------------------------
 
     def action_accept(self) -> None:
-        accepted = partial(Standing, "accepted", own_name())
+        accepted = partial(Standing, "accepted", user_name())
         self._ask("reason for accepting?", "accept it", lambda text, _: accepted(reason=text))
 
     def action_fixed(self) -> None:
-        fixed = partial(Standing, "fixed", own_name())
+        fixed = partial(Standing, "fixed", user_name())
         self._ask("which run fixes it?", "mark as fixed", lambda text, _: fixed(fixed_by=text))
 
     def action_note(self) -> None:
@@ -277,7 +277,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         row, task = self.held.row, self.cell_task
         if row is None:
             return
-        before = row.standings.get(task, Standing(by=own_name()))
+        before = row.standings.get(task, Standing(by=user_name()))
         what = f"{clean_line(task)} of " if task else ""
 
         def done(text: str, is_kept: bool) -> None:
@@ -293,8 +293,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         row, task = self.held.row, self.cell_task
         if row is not None:
             seen = row.standings.get(task)
-            is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
-            self._say(row, task, Standing("new" if is_own else "looking", own_name()))
+            is_own = seen is not None and seen.state == "looking" and seen.by == user_name()
+            self._say(row, task, Standing("new" if is_own else "looking", user_name()))
 
     @work
     async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import plain, print_json, print_table, terminal_width
+from finetop.core.commands.shared.output import plain, print_columns, print_json, terminal_width
 from finetop.core.commands.shared.table_layout import wrapped
-from finetop.core.features.data_versions import wording as data_versions
+from finetop.core.features.data_versions import columns, wording as data_versions
 from finetop.core.features.data_versions.messages import DataVersion, DataVersions, DataVersionsAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.durations import day
-
-RUNS_SHOWN = 3
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,22 +33,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def print_versions(answer: DataVersionsAnswer) -> None:
-    head = ("source", "version", "rows", "first read", "runs", "read by, newest first")
-    print_table(
-        head, list(map(_line, answer.versions)), right=(2, 4), below=list(map(_origin, answer.versions))
-    )
+    print_columns(columns.VERSIONS, answer.versions, below=list(map(_origin, answer.versions)))
     if answer.total > len(answer.versions):
         print(f"… {answer.total - len(answer.versions)} more: --limit {answer.total}")
     print("How the data of two runs differ: finetop compare RUN RUN --data")
-
-
-def _line(row: DataVersion) -> Sequence[str]:
-    more = row.runs - min(len(row.names), RUNS_SHOWN)
-    names = ", ".join(row.names[:RUNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    of = "" if row.number == row.newest else f" of {row.newest}"
-    version = f"v{row.number}{of}  #{row.content[:6]}"
-    numbers = (f"{row.rows:,}", day(row.first_seen), str(row.runs))
-    return data_versions.source_words(row), version, *numbers, names or "-"
 
 
 def _origin(row: DataVersion) -> list[str]:

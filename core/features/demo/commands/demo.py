@@ -17,7 +17,7 @@ from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import is_live, phase_line, until_over
-from finetop.core.commands.shared.output import number, plain, print_json, print_table, state_words
+from finetop.core.commands.shared.output import plain, print_json, print_table, state_words
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read
 from finetop.core.protocol.messages.checks import Checks
@@ -26,6 +26,7 @@ from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import check_files, load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import decimals
 from finetop.core.wording.verdicts import report, short_answer
 
 RECIPES = ("demo-lora", "demo-full-hot")
@@ -125,7 +126,7 @@ def progress_line(name: str, row: data.RunRow, left_s: float) -> str:
     if isinstance(state, data.Running) and state.done is not None and state.total:
         phase = f"{phase.partition(',')[0]} {state.done:,.0f}/{state.total:,.0f} {state.unit}".rstrip()
         if isinstance(row.state, data.Running) and (loss := row.metrics.get("loss")) is not None:
-            phase += f", loss {number(loss, 2)}"
+            phase += f", loss {decimals(loss, 2)}"
     left = f"about {long_span(left_s)} left" if left_s >= 60 else "less than a minute left"
     return f"{name}  {phase}  ({left})"
 
@@ -170,7 +171,7 @@ def print_both(rows: list[tuple[str, data.RunRow]]) -> None:
 def run_cells(row: data.RunRow) -> tuple[str, ...]:
     target = row.check.target if row.check else {}
     pairs = [target.get(metric, [None, None]) for metric in ("nats_per_token", "rules")]
-    loss, rules = (f"{number(base, 2)} -> {number(tuned, 2)}" for base, tuned in pairs)
+    loss, rules = (f"{decimals(base, 2)} -> {decimals(tuned, 2)}" for base, tuned in pairs)
     return row.name, row.method, loss, rules, short_answer(row.check) if row.check else state_words(row)
 
 

@@ -7,19 +7,16 @@ from typing import Any
 
 from finetop.core.commands import Command
 from finetop.core.commands.shared import ci_reports, options
-from finetop.core.commands.shared.output import print_json, print_table
+from finetop.core.commands.shared.output import print_columns, print_json
 from finetop.core.errors import BadInput
 from finetop.core.features.diff.diff import diff
 from finetop.core.features.diff.join import JOINED, DiffOptions
 from finetop.core.protocol.check_result import ALPHA, MARGIN, read
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
+from finetop.core.wording.columns import NOT_KNOWN, Column
 from finetop.core.wording.verdicts import report
 
-# Counts of items, by the title of their column.
-COUNTS = {"joined": "joined", "only A": "only_base", "only B": "only_tuned"}
-COUNTS |= {name.replace("_", " "): name for name in ("other_prompt", "other_target", "no_score")}
-REASONS = (6, 7, 8)  # columns of the reasons why an item of both logs was not joined
 ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
 
 
@@ -79,14 +76,22 @@ def print_joined(tasks: list[dict[str, Any]]) -> None:
 
     A terminal that is too narrow does without the reasons that hold for no item.
     """
-    rows = [
-        (task["task"], task["metric"], task["filter"] or "-", *(str(task[key]) for key in COUNTS.values()))
-        for task in tasks
-        if not task["left_out"]
-    ]
+    rows = [task for task in tasks if not task["left_out"]]
     if rows:
-        none = [at for at in REASONS if all(row[at] == "0" for row in rows)]
-        print_table(("joined task", "metric", "filter", *COUNTS), rows, right=range(3, 9), drop=none)
+        none = [column for column in REASONS if all(column.text(row) == "0" for row in rows)]
+        print_columns(TABLE, rows, drop=none)
 
 
+def _count(key: str, title: str) -> Column[dict[str, Any]]:
+    return Column(title, lambda task: str(task[key]))
+
+
+# Why an item of both logs was not joined.
+REASONS = [_count(key, key.replace("_", " ")) for key in ("other_prompt", "other_target", "no_score")]
+TABLE: list[Column[dict[str, Any]]] = [
+    Column("joined task", lambda task: task["task"], is_right=False),
+    Column("metric", lambda task: task["metric"], is_right=False),
+    Column("filter", lambda task: task["filter"] or NOT_KNOWN, is_right=False),
+    *(_count("joined", "joined"), _count("only_base", "only A"), _count("only_tuned", "only B"), *REASONS),
+]
 PLUGIN = Command(ABOUT, "check", run, arguments, is_remote=False)

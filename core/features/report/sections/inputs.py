@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from finetop.core.features.data_versions import wording as data_versions
-from finetop.core.features.data_versions.messages import SourceFacts
+from finetop.core.features.data_versions import columns
 from finetop.core.features.report.load import RunFacts
 from finetop.core.features.report.page import Block, Points, Source, Table
 from finetop.core.recipe.dotted import flat_texts
@@ -35,28 +34,14 @@ def _versions(run_facts: RunFacts) -> list[Block]:
     """Return the version of each source that was read, and what lint found in it."""
     if not run_facts.detail.sources:
         return []
-    head = ("version", "sha256 of its rows", "used as", "rows", "change since the previous version", "notes")
-    tables: list[Block] = [Table(head, tuple(map(_version, run_facts.read)), right=(3,))]
-    if lint := tuple(row for facts in run_facts.read for row in _lint(facts)):
-        tables.append(Table(("finetop lint found", "in", "severity", "rows", "of"), lint, right=(3, 4)))
-    return tables
-
-
-def _lint(facts: SourceFacts) -> list[tuple[str, ...]]:
-    """Return lint's findings on a source, if it has checked the same content."""
-    report = None if facts.now is None else facts.now.lint
-    name = data_versions.source_words(facts.row)
-    found = [] if report is None else report.findings
-    return [(rule.about, name, rule.severity, f"{rule.count:,}", f"{rule.of:,}") for rule in found]
-
-
-def _version(facts: SourceFacts) -> tuple[str, ...]:
-    row = facts.row
-    share = "" if row.share is None else f", {100 * row.share:g} % of all rows"
-    version = f"{data_versions.source_words(row)} v{row.number}"
-    since, more = data_versions.since(facts), "; ".join(data_versions.further_facts(facts))
-    notes = (since or "first version read", more)
-    return version, row.content[:16], f"{row.use}{share}", f"{row.rows:,}", *notes
+    tables: list[Block] = [Table.of(columns.READ_BY_RUN, run_facts.read)]
+    found = [
+        (facts, finding)
+        for facts in run_facts.read
+        if facts.now is not None and facts.now.lint is not None
+        for finding in facts.now.lint.findings
+    ]
+    return [*tables, Table.of(columns.FOUND_BY_LINT, found)] if found else tables
 
 
 def recipe(facts: RunFacts) -> tuple[Block, ...]:

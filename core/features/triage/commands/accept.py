@@ -6,9 +6,10 @@ import argparse
 
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.features.triage.triage_state import own_name, record
+from finetop.core.features.triage.triage_state import record
 from finetop.core.protocol.standing import Standing
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.user import user_name
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    return record(home, args, Standing("accepted", own_name(), reason=args.reason.strip()))
+    return record(home, args, Standing("accepted", user_name(), reason=args.reason.strip()))
 
 
 PLUGIN = Command("accept a regression, with a reason", "fix", run, arguments)

@@ -9,13 +9,14 @@ from typing import Any
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import colour, options
-from finetop.core.commands.shared.output import number, print_json
+from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput
 from finetop.core.features.triage.messages import LostItems
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.checks import Flips
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.units import decimals
 from finetop.core.wording.verdicts import outdated
 
 LONGEST = 200  # characters shown of a question or an answer
@@ -95,7 +96,7 @@ def print_item(item: Flip) -> None:
     ):
         if not text:
             continue
-        aside = "" if log_prob is None else f"   (log p {number(log_prob, 2)})"
+        aside = "" if log_prob is None else f"   (log p {decimals(log_prob, 2)})"
         line = clean_line(text)
         print(f"  {label:<6} {line if len(line) <= LONGEST else line[:LONGEST] + '…'}{aside}")
 

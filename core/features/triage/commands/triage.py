@@ -11,7 +11,6 @@ from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, remote
 from finetop.core.commands.shared.output import (
-    number,
     plain,
     print_json,
     print_table,
@@ -23,11 +22,13 @@ from finetop.core.errors import BadInput
 from finetop.core.features.triage import messages as data
 from finetop.core.features.triage.merged_table import merged_table
 from finetop.core.features.triage.messages import Triage, TriageRow, TriageRun
-from finetop.core.features.triage.triage_state import own_name, record
+from finetop.core.features.triage.triage_state import record
 from finetop.core.features.triage.wording import counts_line, standing_words, state_words, worst_cell
 from finetop.core.protocol.standing import Standing, StandingState
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.user import user_name
 from finetop.core.wording.durations import ago
+from finetop.core.wording.units import decimals
 from finetop.core.wording.verdicts import MARKS, change, change_of, interval_of, outdated
 
 NAME = 30  # cells for names before tasks fold
@@ -86,13 +87,13 @@ def _standing(args: argparse.Namespace) -> Standing | None:
     if not args.run:
         raise BadInput(f"{(options or ['--note'])[0]} needs a run.", hint="Name it: finetop triage RUN …")
     state: StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
-    return Standing(state, own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
+    return Standing(state, user_name(), note=args.note.strip(), fixed_by=args.fixed_by)
 
 
 def _with_note(home: Home, args: argparse.Namespace) -> Standing:
     """Return the regression's current state with the new note."""
     answer = ask_once(home, TriageRun(args.run))
-    before = answer.row.standings.get(args.task, Standing(by=own_name()))
+    before = answer.row.standings.get(args.task, Standing(by=user_name()))
     return msgspec.structs.replace(before, note=args.note.strip())
 
 
@@ -172,7 +173,7 @@ def print_run(args: argparse.Namespace, home: Home) -> int:
     print_table(head, [task_cells(task, row) for task in answer.tasks], right=(2, 3, 4, 6, 7, 8))
     steps = [point for point in answer.curve if point.step is not None]
     if len(steps) > 1:
-        scores = [f"{point.step} {number(point.score)}{MARKS[point.mark]}" for point in steps]
+        scores = [f"{point.step} {decimals(point.score, 3)}{MARKS[point.mark]}" for point in steps]
         print(f"by step  {'   '.join(scores)}")
     elif answer.not_looked_at:
         print(f"Since which step? finetop check {row.name} --curve")
@@ -187,7 +188,7 @@ def task_cells(task: data.TaskFacts, row: TriageRow) -> tuple[str, ...]:
     """Return a task's cells."""
     standing = row.standings.get(task.task) if task.task else row.standing
     drop = "-" if task.drop is None else change_of(task.drop, None if task.task else row.margin)
-    scores = (number(task.base), number(task.tuned), drop, interval_of(task.interval, row.margin))
+    scores = (decimals(task.base, 3), decimals(task.tuned, 3), drop, interval_of(task.interval, row.margin))
     items = (str(task.lost), str(task.won), f"{task.n} of {task.total}")
     state = standing_words(standing) if standing is not None else ""
     return MARKS[task.mark], task.task or "all", *scores, *items, state

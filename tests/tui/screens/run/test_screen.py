@@ -62,7 +62,7 @@ from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.run.x_axis import axis_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, with_mouse, zoomed
 from finetop.tui.screens.runs.screen import RunsScreen
-from finetop.tui.screens.shared.metric_names import drift_forecast
+from finetop.tui.screens.shared.drift import drift_forecast
 from finetop.tui.theme import Look
 from finetop.tui.widgets.chart import GUTTER, columns_of
 from finetop.tui.widgets.lines import Lines

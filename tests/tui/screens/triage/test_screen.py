@@ -32,12 +32,12 @@ from finetop.core.features.triage.messages import (
     TriageCell,
     TriageRunAnswer,
 )
-from finetop.core.features.triage.triage_state import own_name
 from finetop.core.protocol.events import ExportJudged
 from finetop.core.protocol.messages.bisect import LookEarlier
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.standing import Standing
+from finetop.core.runtime.user import user_name
 from finetop.core.store.database import open_store
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
@@ -207,7 +207,7 @@ async def test_a_reason_is_typed_the_badge_falls_u_takes_it_back_and_a_run_is_ow
         await typed(pilot, "escape", "A", *"for the paper", "enter")
         assert "support-full-1e-4 is accepted: for the paper" in text_of(app)
         (request,) = asked(fake, SetStanding)
-        assert (request.standing.state, request.standing.by, request.task) == ("accepted", own_name(), "")
+        assert (request.standing.state, request.standing.by, request.task) == ("accepted", user_name(), "")
         await settled(pilot, 0.1)
         rows = text_of(app).splitlines()
         assert "2 Triage 2" in rows[0]
@@ -220,7 +220,7 @@ async def test_a_reason_is_typed_the_badge_falls_u_takes_it_back_and_a_run_is_ow
         assert asked(fake, SetStanding)[-1].standing == Standing()
         # O owns it and gives it back, F names the fix, t notes
         await pressed(pilot, "O", within_s=0.1)
-        assert row_with(app, "▸").endswith(f"owner {own_name()}")
+        assert row_with(app, "▸").endswith(f"owner {user_name()}")
         await pressed(pilot, "O", within_s=0.1)
         assert row_with(app, "▸").endswith("NEW")
         await pressed(pilot, "F", *"support-r16", "enter", within_s=0.1)

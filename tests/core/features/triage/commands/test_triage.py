@@ -12,13 +12,13 @@ from waiting import wait_until
 from finetop.core.errors import Refused
 from finetop.core.features.triage import flipped_items_sql as flipped_items
 from finetop.core.features.triage.messages import LookAtCell
-from finetop.core.features.triage.triage_state import own_name
 from finetop.core.features.triage.wording import since_words
 from finetop.core.protocol.messages.bisect import LookEarlier
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.runs import Finished
+from finetop.core.runtime.user import user_name
 from finetop.core.supervisor.requests import bisect
 
 DONE = msgspec.json.encode(Finished(1.0, 2.0)).decode()
@@ -52,16 +52,16 @@ def test_from_what_was_lost_to_who_has_taken_it(checked, finetop):
     assert [row.split()[1] for row in out.splitlines() if " of 100 " in f"{row} "] == wanted
 
     code, out, _ = finetop("triage", "bad", "--looking")
-    assert (code, out) == (0, f"bad is assigned to {own_name()}\n")
+    assert (code, out) == (0, f"bad is assigned to {user_name()}\n")
     finetop("triage", "bad", "--note", "ask Ben")
     code, out, _ = finetop("accept", "bad", "--reason", "only the voice counts")
     assert (code, out) == (0, "bad is accepted: only the voice counts\n")
     assert checked.ask(Changes(0, 0.0)).to_triage == 0
     _, out, _ = finetop("triage", "bad")
-    assert f"all: accepted ({own_name()}), only the voice counts, note: ask Ben" in out
+    assert f"all: accepted ({user_name()}), only the voice counts, note: ask Ben" in out
     _, out, _ = finetop("ls")
-    assert f"accepted ({own_name()})" in out
-    assert f"accepted by {own_name()}: only the voice counts" in finetop("report", "bad", "--to", "-")[1]
+    assert f"accepted ({user_name()})" in out
+    assert f"accepted by {user_name()}: only the voice counts" in finetop("report", "bad", "--to", "-")[1]
 
     code, out, _ = finetop("triage", "bad", "--fixed-by", "good")
     assert (code, out) == (0, "bad is fixed by good\n")

@@ -1,4 +1,4 @@
-"""Which metrics of a run matter most, how each is named and formatted, and where its drift is heading."""
+"""How far a run may drift from its base, and when it will have."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from finetop.core.protocol.messages.runs import Curve
-
-# Metrics of the machine.
-SYSTEM = ("gpu_util", "memory_gib", "tokens_per_s", "gpu_watts", "energy_wh", "gpu_celsius", "host_gib")
 
 
 def drift_limit(recipe: Mapping[str, Any]) -> float | None:
