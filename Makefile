@@ -8,33 +8,51 @@ unexport PYTHONDONTWRITEBYTECODE
 # Four on two cores: tests wait for processes a third of their time and more.
 WORKERS ?= 4
 
-.PHONY: demo test check faults slow nightly gpu bench screenshots versions wheel clean
+.PHONY: demo test quick check faults slow nightly durations gpu bench screenshots versions wheel clean
 
 demo: $(READY)          ## the whole story, small: train, check, verdict
 	$(BIN)/finetop demo
 
-test: $(READY)          ## all tests; what needs a GPU, a hub or extra data skips, saying so
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-check: $(READY)         ## format, lint, types, imports, tests
+test: $(READY)          ## all tests but the long ones; what needs a GPU, a hub or extra data skips, saying so
+	$(PYTEST) tests --ignore=tests/faults
+
+.PHONY: static
+static: $(READY)        ## format, lint, types, imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p finetop.core -p finetop.tui
 	PYTHONPATH=.typing $(BIN)/lint-imports
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# SINCE=main: of a branch. The nearest tests come first; those whose turn does not come are counted.
+SINCE ?= HEAD
+quick: static           ## before a commit, in a minute: the same, and the tests that are nearest to what changed
+	@tests=$$($(BIN)/python tests/rig/near_tests.py $(SINCE)) || exit 1; \
+	  [ -z "$$tests" ] || FINETOP_TEST_SECONDS=35 $(BIN)/python -m pytest -q -n 2 --dist load --maxschedchunk 2 $$tests
+
+check: static test      ## before a change is sent: all tests too
 
 faults: WORKERS = 5     # they wait for longer
-faults: $(READY)        ## every fault that it claims to survive, the long loops too, and their table
-	FINETOP_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/resume tests/core/commands tests/tui/test_everywhere.py -m 'slow or not slow' -n $(WORKERS) --dist worksteal
+faults: $(READY)        ## every fault that it claims to survive, and their table
+	FINETOP_FAULTS_PAGE=docs/reliability.md $(PYTEST) tests/faults -m 'not nightly'
 
-slow: $(READY)          ## the other long tests: every method on every architecture, the statistics simulated
-	$(BIN)/python -m pytest tests --ignore=tests/faults --ignore=tests/core/supervisor --ignore=tests/core/train/resume --ignore=tests/core/commands -m slow -n $(WORKERS) --dist worksteal
+slow: $(READY)          ## the long tests: methods on architectures, the statistics simulated, some drawn by the day
+	$(PYTEST) tests --ignore=tests/faults -m 'slow and not nightly'
+
+# Where the time goes, by kind of cost and by test. PORTIONS=slow: of one. Half an hour, on a machine that is quiet.
+PORTIONS ?= test faults slow
+durations: $(READY)     ## the tests again, with a table of what each kind of cost takes, and the 60 dearest tests
+	@rm -f $(patsubst %,$(VENV)/%.jsonl,$(PORTIONS))
+	for portion in $(PORTIONS); do FINETOP_TEST_DURATIONS=$(VENV)/$$portion.jsonl $(MAKE) $$portion; done
+	@$(BIN)/python tests/rig/durations.py $(patsubst %,$(VENV)/%.jsonl,$(PORTIONS))
 
 nightly: export FINETOP_TEST_KILLS_S = 3600
 nightly: export FINETOP_TEST_TRACES = 1000
 nightly: export FINETOP_TEST_REPEATS = 200
 nightly: export FINETOP_TEST_LIMIT_S = 14400
-nightly: faults         ## the same with an hour of random kills and every trace of the protocol's model
+nightly: faults slow    ## all three in full: each loop, each pair, each trace, an hour of random kills
+	$(PYTEST) tests -m nightly
 
 # PY=python3: by a Python that has torch, where nothing can be installed; GPU='--only peers': more words for it.
 PY ?= $(BIN)/python

@@ -1,9 +1,9 @@
-"""Runs the portions of the tests one after the other, tries again what failed, and tells at the end.
+"""Runs the portions of the tests one after the other, tries again what failed, and ends with a summary of ten lines.
 
-Each of `make test`, `make faults` and `make slow` runs whatever became of the one before. A test that fails is run once
-more, alone, and fails if it fails twice; its first failure is printed. A pytest that dies or does not move any more
-costs the tests that it was at: the rest is run by another. The standard library alone: it begins before anything is
-installed.
+No test is in two of them. A portion runs whatever became of the one before, unless more than MOST_AGAIN tests failed
+there. A test that fails is run once more, alone, and fails if it fails twice; its first failure is printed. A pytest
+that dies or does not move any more costs the tests that it was at: the rest is run by another. The standard library
+alone: it begins before anything is installed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PORTIONS = tuple(os.environ.get("FINETOP_CI_PORTIONS", "test faults slow").split())
-# A quiet machine of two cores needs less than 60; then a busy one has had its time too.
-MINUTES = float(os.environ.get("FINETOP_CI_MINUTES", "85"))
+# A quiet machine of two cores needs less than 25; then a busy one has had its time too.
+MINUTES = float(os.environ.get("FINETOP_CI_MINUTES", "80"))
 STILL_S = float(os.environ.get("FINETOP_CI_STILL_S", "2400"))  # more than the limit of the longest test
 ALONE_S = 1900.0
-MOST_AGAIN = 40  # more failures than that are no accidents
+MOST_AGAIN = 40  # more failures than that are no accidents: none is run again, and no other portion is run
+DEAREST, SHOWN = 5, 3  # tests; and reasons of skips, failures
 FIRST_LINES = 60  # of a failure's text, from its end
 PYTEST = [".venv/bin/python", "-m", "pytest", "-m", "slow or not slow"]
 FINE = (0, 1)  # exit codes of pytest: all passed, some failed
@@ -41,9 +42,9 @@ class Portion:
     done: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)  # by id, the text of the first failure
     skipped: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     has_ended: bool = False  # the newest pytest came to its end
     again: dict[str, bool] = field(default_factory=dict)  # what was run again, and whether it passed then
-    closing: list[str] = field(default_factory=list)  # pytest's last lines
     trouble: list[str] = field(default_factory=list)
     minutes: float = 0.0
 
@@ -65,6 +66,7 @@ class Portion:
                 self.skipped[found["skipped"]] = found["why"]
             elif "done" in found:
                 self.done.add(found["done"])
+                self.seconds[found["done"]] = found["seconds"]
             elif "exit" in found:
                 self.has_ended = found["exit"] in FINE
 
@@ -85,18 +87,20 @@ class Portion:
     def is_good(self) -> bool:
         return not (self.trouble or self.failed_twice() or self.left())
 
+    def passed(self) -> int:
+        return len(self.done - self.failed.keys() - self.skipped.keys()) + sum(self.again.values())
+
     def counts(self) -> str:
-        passed = len(self.done - self.failed.keys() - self.skipped.keys())
         second = sum(self.again.values())
-        words = [f"{passed + second} passed"]
+        words = [f"{self.passed()} passed"]
         words += [f"{second} of them at the second try"] if second else []
         words += [f"{len(self.failed_twice())} failed", f"{len(self.skipped)} skipped"]
         words += [f"{len(self.left())} not reached"] if self.left() else []
         return ", ".join(words)
 
 
-def run(words: list[str], environment: dict[str, str], until: float) -> tuple[int | None, list[str]]:
-    """Run a command; print what it prints. Return its exit code, None if it was ended, and its last lines.
+def run(words: list[str], environment: dict[str, str], until: float) -> int | None:
+    """Run a command; print what it prints. Return its exit code, None if it was ended.
 
     It is ended when it prints nothing for STILL_S, or at `until`: with its whole process group.
     """
@@ -105,7 +109,7 @@ def run(words: list[str], environment: dict[str, str], until: float) -> tuple[in
         start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
-    tail, moved, code = b"", time.monotonic(), None
+    moved, code = time.monotonic(), None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
@@ -115,7 +119,7 @@ def run(words: list[str], environment: dict[str, str], until: float) -> tuple[in
                 if not piece:
                     code = process.wait()
                     break
-                moved, tail = time.monotonic(), (tail + piece)[-65536:]
+                moved = time.monotonic()
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
             elif process.poll() is not None:
@@ -128,7 +132,7 @@ def run(words: list[str], environment: dict[str, str], until: float) -> tuple[in
                 end(process)
                 break
     process.stdout.close()
-    return code, tail.decode(errors="replace").splitlines()
+    return code
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -154,9 +158,8 @@ def run_portion(name: str, folder: Path, until: float) -> Portion:
     words = ["make", name]
     for attempt in range(4):
         record = folder / f"{name}-{attempt}.jsonl"
-        code, lines = run(words, {**os.environ, "FINETOP_TEST_RECORD": str(record)}, until)
+        code = run(words, {**os.environ, "FINETOP_TEST_RECORD": str(record)}, until)
         portion.read(record)
-        portion.closing += [line for line in lines if line.startswith("=") or " in " in line][-1:]
         for test in portion.unfinished() if not portion.has_ended else ():
             portion.failed[test] = "it had begun when pytest ended"
         if not portion.planned:
@@ -181,24 +184,20 @@ def run_portion(name: str, folder: Path, until: float) -> Portion:
 
 def run_again(portion: Portion, until: float) -> None:
     """Print each first failure, and run the test alone."""
-    for number, (test, text) in enumerate(list(portion.failed.items())):
+    for test, text in list(portion.failed.items()):
         say(f"failed: {test}")
         print("\n".join(text.splitlines()[-FIRST_LINES:]), flush=True)
-        if number >= MOST_AGAIN or time.monotonic() >= until:
+        if len(portion.failed) > MOST_AGAIN or time.monotonic() >= until:
             portion.again[test] = False
             continue
         say(f"again, alone: {test}")
-        code, _ = run([*PYTEST, "-q", test], dict(os.environ), min(until, time.monotonic() + ALONE_S))
+        code = run([*PYTEST, "-q", test], dict(os.environ), min(until, time.monotonic() + ALONE_S))
         portion.again[test] = code == 0
 
 
 def tell(portions: list[Portion]) -> None:
-    """Print the summary: what failed, what was skipped and why, pytest's own closing lines, minutes."""
-    say("skipped, by reason")
-    reasons = Counter(why for portion in portions for why in portion.skipped.values())
-    for why, count in reasons.most_common():
-        print(f"{count:5} {why}")
-    say("the portions")
+    """Print each test that failed, then the summary."""
+    say("failed")
     for portion in portions:
         for test in portion.failed:
             print(f"{'failed once, passed alone' if portion.again.get(test) else 'FAILED TWICE'}: {test}")
@@ -206,19 +205,41 @@ def tell(portions: list[Portion]) -> None:
             print(f"NOT REACHED: {test}")
         for words in portion.trouble:
             print(f"TROUBLE: {words}")
-    for portion in portions:
-        for line in portion.closing:
-            print(f"{portion.name}: {line}")
+    say("summary")
     for portion in portions:
         verdict = "ok" if portion.is_good() else "FAILED"
         print(f"make {portion.name:8} {verdict:7} {portion.counts()}, {portion.minutes:.1f} min")
+    for name in PORTIONS[len(portions) :]:
+        print(f"make {name:8} not run: more than {MOST_AGAIN} tests had failed")
+    failed = [(test, text) for portion in portions for test, text in portion.failed.items()]
+    if failed:
+        test, text = failed[0]
+        print(f"first failure: {test}: {reason_of(text)}")
+    reasons = Counter(why for portion in portions for why in portion.skipped.values()).most_common()
+    more = len(reasons) - SHOWN
+    shown = [f"{count} {why}" for why, count in reasons[:SHOWN]] + ([f"{more} more reasons"] if more > 0 else [])
+    print(f"skipped: {'; '.join(shown) or 'none'}")
+    seconds = sorted(((s, test) for portion in portions for test, s in portion.seconds.items()), reverse=True)
+    print("dearest:", *(f"{s:.0f} s {test.rpartition('/')[2]}" for s, test in seconds[:DEAREST]))
+    counts = [portion.passed() for portion in portions], [len(portion.failed_twice()) for portion in portions]
+    print(f"{sum(counts[0])} passed, {sum(counts[1])} failed, {sum(len(p.skipped) for p in portions)} skipped")
     print(f"{sum(portion.minutes for portion in portions):.1f} min in all", flush=True)
+
+
+def reason_of(text: str) -> str:
+    """Return the line of a failure's text that says why."""
+    lines = text.strip().splitlines()
+    return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[-1] if lines else "")[:300]
 
 
 def main() -> int:
     until = time.monotonic() + MINUTES * 60
     with tempfile.TemporaryDirectory(prefix="finetop-ci-") as folder:
-        portions = [run_portion(name, Path(folder), until) for name in PORTIONS]
+        portions: list[Portion] = []
+        for name in PORTIONS:
+            portions.append(run_portion(name, Path(folder), until))
+            if len(portions[-1].failed) > MOST_AGAIN:
+                break
     tell(portions)
     return 0 if all(portion.is_good() for portion in portions) else 1
 

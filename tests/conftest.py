@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -70,6 +71,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from outcome_record import OutcomeRecord
 
         config.pluginmanager.register(OutcomeRecord(Path(record)))
+    if durations := os.environ.get("FINETOP_TEST_DURATIONS"):
+        from durations import Durations
+
+        config.pluginmanager.register(Durations(Path(durations)))
+    if limit_s := os.environ.pop("FINETOP_TEST_SECONDS", ""):
+        os.environ["FINETOP_TEST_UNTIL"] = str(time.time() + float(limit_s))  # for the workers too
     if config.getoption("--pretended-gpu"):
         import pretended_guard
 
@@ -114,7 +121,8 @@ def limit_of(item: pytest.Item) -> float:
     mark = item.get_closest_marker("timeout")
     if mark is not None:
         return float(mark.args[0])
-    return SLOW_TEST_LIMIT_S if item.get_closest_marker("slow") else TEST_LIMIT_S
+    is_long = item.path.parent.name == "faults" or any(map(item.get_closest_marker, ("slow", "nightly")))
+    return SLOW_TEST_LIMIT_S if is_long else TEST_LIMIT_S
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -137,10 +145,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a GPU where there is none, or where there is not what the mark says.
+    """Skip what comes too late for `make quick`, and what needs a GPU where there is none, or not what the mark says.
 
     gpu(needs="kernels"): the pretended GPU has none; gpu(packages=("trl",)): a machine with a GPU may lack them.
     """
+    if time.time() > float(os.environ.get("FINETOP_TEST_UNTIL", "inf")):
+        pytest.skip("its turn never came: make test runs it")
     mark = item.get_closest_marker("gpu")
     if mark is None:
         return

@@ -114,6 +114,7 @@ def test_a_crash_costs_the_row_that_it_was_at_and_no_other(reported: Any) -> Non
     assert rows(page["second"]) == {"d": ["1", "in 1"]}
 
 
+@pytest.mark.slow
 def test_a_section_that_hangs_is_killed_and_says_what_it_did_not_begin(reported: Any) -> None:
     page = reported(limit_s=3.0, first=["a", "hangs", "b", "c"], second=["d"])
     assert rows(page["first"]) == {
@@ -129,6 +130,7 @@ def test_a_section_whose_process_does_not_start_says_its_last_words(tmp_path: Pa
     assert page == {"One": "Not measured: its process ended with exit code 1: ImportError: no torch"}
 
 
+@pytest.mark.slow
 def test_what_no_longer_fits_is_listed_as_left_out(reported: Any, gpu_report: Any) -> None:
     page = reported(total_s=gpu_report.LEAST_S + 2.0, limit_s=3.0, first=["hangs"], second=["a"], third=["b"])
     assert set(page) == {"first", "Left out"}

@@ -78,6 +78,7 @@ def alone(finetop, program, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_what_needs_no_run_works(alone, tmp_path):
     write_log(tmp_path / "a", "arc", [choice_row(n, right(n)) for n in range(200)])
     write_log(tmp_path / "b", "arc", [choice_row(n, right(n) and n % 10 != 1) for n in range(200)])
@@ -98,6 +99,7 @@ def test_what_needs_no_run_works(alone, tmp_path):
     assert "To keep and train runs here: pip install 'finetop[train]'." in doctor[1]
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_one_line_and_exit_code_4(alone, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
@@ -132,6 +134,7 @@ def test_the_app_on_this_machine_names_the_extra_and_does_not_open(program, tmp_
         terminal.close()
 
 
+@pytest.mark.slow
 def test_another_machine_with_everything_installed_is_listed_and_opened(finetop, program, hosts):
     lab = hosts.host("ana@lab")
     name = lab.submit("there-whole", steps=2)

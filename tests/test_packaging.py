@@ -2,11 +2,13 @@
 
 import zipfile
 
+import pytest
 from light import PACKAGES, ROOT, build_wheel
 
 DATA = {".py", ".yaml", ".json", ".jsonl", ".jinja", ".sql", ".tcss", ".txt", ".typed"}
 
 
+@pytest.mark.slow
 def test_wheel_and_tree_hold_the_same_files(tmp_path):
     wheel = build_wheel(tmp_path)
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}

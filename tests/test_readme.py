@@ -68,6 +68,7 @@ def fill(folder: Path, tiny_model: Path) -> None:
         write_log(folder / f"logs-of-{name}", "shops", rows)
 
 
+@pytest.mark.slow
 def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, monkeypatch, warm):
     """On fake jobs: what is tried here is that each line is understood and answered."""
     cold_rig.settings = SEVERAL  # the runs of a sweep keep nobody waiting
@@ -145,6 +146,7 @@ def wait_checked(rig: Rig, name: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_command_on_other_machines_runs(hosts, tmp_path, monkeypatch, capfd):
     hosts.host("lab")
     hosts.host("box")

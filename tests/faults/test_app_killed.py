@@ -11,16 +11,14 @@ from pathlib import Path
 import pytest
 from rig import counted
 from terminal import Terminal
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.session import Hello
 from finetop.core.runtime import processes
 
-CASES = [("sh", 1)] + [
-    pytest.param(shell, 10, marks=pytest.mark.slow) for shell in ("sh", "bash") if shutil.which(shell)
-]
+CASES = [(shell, times(10, 2)) for shell in ("sh", "bash") if shutil.which(shell)]
 SCREEN = 1049
 MOUSE = {1000, 1002, 1003, 1006, 1015}
 

@@ -6,6 +6,7 @@ supervisor finds the state from before or after; the run folders hold the same a
 
 import asyncio
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from typing import Any
 
 import pytest
 import store_rows
+from drawn import today
 from dumping import differences, dump
 from dying import MORE
 from rig import RECIPE
 from still import make_checkpoint, still
+from waiting import times
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.features.export.messages import Export
@@ -45,6 +48,7 @@ from finetop.core.supervisor.state import Supervisor
 PROGRAM = Path(__file__).with_name("dying.py")
 STEPS = (10, 20, 30, 40, 50)
 DAY_S = 86_400
+EACH = times(20) == 20
 
 
 @dataclass
@@ -148,10 +152,13 @@ def told_apart(home: Home) -> list[str]:
 
 
 def deaths(pattern: Home, home: Home, dying: Dying, does: str) -> Iterator[int]:
-    """Do an action on a fresh copy of a home, dying at the first place, the second …, until it completes (0)."""
-    at, code = 0, DIED
+    """Do an action on a fresh copy of a home, dying at one place after the other, until it completes (0).
+
+    The first place is one of them, then a fifth of the others, drawn by the day; nightly all.
+    """
+    at, code, draw = 0, DIED, random.Random(f"{today()} {does}")
     while code == DIED:
-        at += 1
+        at += 1 if at == 0 or EACH else draw.randint(1, 9)
         shutil.rmtree(home.root, ignore_errors=True)
         shutil.copytree(pattern.root, home.root)
         code = dying.do(home, does, at)
@@ -172,12 +179,9 @@ WHOLE = {
     "trash --restore": Restore("gone"),
     "trash --empty": EmptyTrash(["0003-gone"]),
 }
-QUICK = {"submit"}
 
 
-@pytest.mark.parametrize(
-    "what", [pytest.param(what, marks=() if what in QUICK else pytest.mark.slow) for what in WHOLE]
-)
+@pytest.mark.parametrize("what", WHOLE)
 def test_what_is_asked_for_is_done_whole_or_not_at_all(pattern, tmp_path, dying, survived, what):
     home = Home(tmp_path / "home")
     does = request(WHOLE[what])
@@ -193,8 +197,7 @@ def test_what_is_asked_for_is_done_whole_or_not_at_all(pattern, tmp_path, dying,
         wrong += [f"{at}: {fault}" for fault in seen.wrong]
         if seen.view != after and (seen.view != before or not at):
             wrong.append(f"{at}: {seen.view}")
-        if what not in QUICK or at % 4 == 0:
-            lost += [f"{at}: {row}" for row in told_apart(home)]
+        lost += [f"{at}: {row}" for row in told_apart(home)]
         if seen.view == before:
             assert dying.do(home, does) == 0, f"{at}: it can't be asked for again"
             doubled += [] if look(home).view == after else [f"{at}: {look(home).view}"]
@@ -203,7 +206,6 @@ def test_what_is_asked_for_is_done_whole_or_not_at_all(pattern, tmp_path, dying,
              doubled=len(doubled))  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["rm", "clean"])
 def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp_path, dying, survived, what):
     home = Home(tmp_path / "home")
@@ -262,7 +264,7 @@ def running(home: Home, name: str, *, ended: bool) -> None:
     rig.close()
 
 
-@pytest.mark.parametrize("what", ["take in events", pytest.param("end a run", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["take in events", "end a run"])
 def test_a_beat_takes_in_all_once_and_an_end_queues_its_check_once(tmp_path, dying, survived, what):
     pattern, home = Home(tmp_path / "pattern"), Home(tmp_path / "home")
     for number in range(2):
@@ -272,7 +274,7 @@ def test_a_beat_takes_in_all_once_and_an_end_queues_its_check_once(tmp_path, dyi
         repeats += 1
         wrong += [f"{at}: {fault}" for fault in look(home).wrong]
         assert dying.do(home, "beat") == 0
-        if what == "end a run" or at % 4 == 0:
+        if what == "end a run" or repeats % 4 == 0:
             lost += [f"{at}: {row}" for row in told_apart(home)]
         for name, (word, own, steps, metrics, _) in look(home).view["runs"].items():
             lost += [f"{at}: {name}: {metrics}, {steps}"] if metrics < (199,) or steps != [199] else []
@@ -286,7 +288,6 @@ def test_a_beat_takes_in_all_once_and_an_end_queues_its_check_once(tmp_path, dyi
              wrong=len(wrong), doubled=len(doubled))  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_rebuild_that_is_killed_leaves_the_old_database_or_the_new_one(pattern, tmp_path, dying, survived):
     home = Home(tmp_path / "home")
     before = dump(pattern.database)
@@ -306,7 +307,6 @@ def test_a_rebuild_that_is_killed_leaves_the_old_database_or_the_new_one(pattern
              written=sum(map(len, before.values())))  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_migration_that_is_killed_goes_on_from_there(pattern, tmp_path, monkeypatch, dying, survived):
     known = [*migrations(), MORE]
     monkeypatch.setattr("finetop.core.store.database.migrations", lambda: known)

@@ -44,7 +44,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [times(20, 2)])
 def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
     cold_rig.up(FINETOP_TEST_JOB=PROGRAM)
     for what, then, end, (word, how) in CASES:
@@ -60,7 +60,6 @@ def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
         survived("34", f"children, sessions, a bomb: {what}", repeats=repeats, wrong=wrong, orphans=orphans)
 
 
-@pytest.mark.slow
 def test_a_large_bomb_is_put_out(cold_rig, survived):
     cold_rig.up(FINETOP_TEST_JOB=PROGRAM)
     for _ in range(3):

@@ -155,7 +155,6 @@ def test_a_damaged_transcript_is_read_on(tmp_path, torn, survived):
     survived("36", "a damaged transcript")
 
 
-@pytest.mark.slow
 def test_a_chat_on_a_node_of_a_cluster(slurm_rig, tiny_model, survived):
     """Its files are on the shared folder; one whose sides are servers alone runs here."""
     slurm_rig.model = str(tiny_model)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
@@ -35,7 +35,7 @@ def nursery(tmp_path):
     process.communicate()
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [times(60, 15)])
 def test_kill_9_in_a_save_leaves_no_half_checkpoint_to_go_on_from(tmp_path, nursery, survived, kills):
     moments = random.Random(31)
     lost = wrong = half = repeats = 0

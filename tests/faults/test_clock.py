@@ -16,8 +16,7 @@ DAY_S = 86_400
 
 
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
-@pytest.mark.slow
-@pytest.mark.parametrize("jumps", [times(30, 10)])
+@pytest.mark.parametrize("jumps", [times(30, 4)])
 def test_a_clock_that_is_set_changes_no_order_and_no_length(
     cold_rig, tmp_path, monkeypatch, terminal_of, survived, jumps
 ):

@@ -15,7 +15,7 @@ import command_runs
 import pytest
 from command_runs import LOOP, PRINTING_LOOP, noted, program_of, python, stored, submit
 from rig import Rig, counted
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.external.note import FILE
 from finetop.core.protocol.messages.queue import Kill
@@ -49,7 +49,7 @@ KILLS: dict[str, tuple[Callable[[Rig, str], object], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [times(50, 2 * len(KILLS))])
 def test_whatever_is_killed_no_step_is_lost_or_doubled(cold_rig, tmp_path, survived, rounds):
     rig, moments = cold_rig, random.Random(rounds)
     command_runs.up(rig, FINETOP_TEST_GRACE_S="6")

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from dumping import differences, dump
 from still import Still, still
+from waiting import times
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import wire
@@ -97,7 +98,7 @@ def flipped(whole: bytes, at: int, bit: int) -> bytes:
     return bytes(bad)
 
 
-@pytest.mark.parametrize("flips", [4, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("flips", [times(100, 25)])
 async def test_a_flipped_bit_anywhere_is_refused_in_words_or_does_no_harm(full: Still, endure, flips):
     database, places = full.home.database, random.Random(10)
     whole = database.read_bytes()

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from dumping import differences, dump
 from rig import SEVERAL, counted
-from waiting import wait_until
+from waiting import times as repeats, wait_until
 
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol import events, runs as data
@@ -54,8 +54,7 @@ def trouble(rig) -> str:
     return rig.ask(Changes(0, 0.0)).trouble
 
 
-@pytest.mark.parametrize(("small_disk", "times"), [(8, 1), (32, 20)], indirect=["small_disk"])
-@pytest.mark.slow
+@pytest.mark.parametrize(("small_disk", "times"), [(8, 1), (32, repeats(20, 3))], indirect=["small_disk"])
 def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, terminal_of, survived, times):
     rig, is_over, ends_meanwhile = small_disk, tmp_path / "is-over", tmp_path / "ends-meanwhile"
     app = terminal_of(rig.home.root)

@@ -115,7 +115,6 @@ def judge(found: dict, what: str, survived) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", FLOODS)
 def test_a_flood_is_endured(cold_rig, terminal_of, survived, what):
     seconds, way, size, events = FLOODS[what]

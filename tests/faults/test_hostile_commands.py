@@ -295,7 +295,6 @@ def test_every_word_reaches_the_program_as_it_was_given_and_two_of_a_name_are_tw
         assert got == [text.replace("{lr}", "0.5") for text in words]
 
 
-@pytest.mark.slow
 def test_a_gigabyte_of_output_is_bounded_on_disk_and_takes_no_core(rig, tmp_path):
     flood = """
         line = "step 5 loss 0.5 and more\\n" * 4096

@@ -129,7 +129,6 @@ def test_no_screen_lets_a_string_through(app_over: Callable[[int], Watched], sur
     survived("20", "strings on every screen of the app", repeats=watched.looks, written=len(PAYLOADS))
 
 
-@pytest.mark.slow
 def test_no_screen_lets_any_string_through(app_over: Callable[[int], Watched], survived: Any) -> None:
     """Every screen on enough runs that each string, of every kind, is in one of four adjacent places."""
     count = len(TEXTS) // 4

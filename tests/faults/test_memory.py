@@ -43,7 +43,7 @@ def small_group() -> Iterator[Path]:
     group.rmdir()
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [times(20, 2)])
 def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_killed_does_not(
     cold_rig, small_group, survived, repeats
 ):

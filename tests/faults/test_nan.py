@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import pytest
 from rank_jobs import make_job, make_run
 from tiny_run import read_events
 
@@ -67,7 +66,6 @@ raise SystemExit(job.main())
 """
 
 
-@pytest.mark.slow  # a real training
 def test_the_last_good_checkpoint_of_a_real_training_is_kept_and_named(tmp_path, tiny_model, survived):
     train = {"max_steps": 60, "save_every": 5, "eval_every": 60, "stop_on_nan": 4, "keep_checkpoints": 1}
     run = make_run(tmp_path / "home", tiny_model, "tiny", train={**train, "batch_size": 4}, samples={"count": 0},

@@ -93,7 +93,6 @@ class Mine(LlamaForCausalLM):
 """
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_model_s_own_code_runs_only_by_consent(tiny_model, tmp_path, monkeypatch, survived):
     import torch
@@ -121,7 +120,6 @@ def test_a_model_s_own_code_runs_only_by_consent(tiny_model, tmp_path, monkeypat
     survived("25", "a model with code of its own, without consent")
 
 
-@pytest.mark.slow
 def test_code_of_a_model_is_off_and_is_shown_where_a_recipe_allows_it(rig, capsys):
     from rig import RECIPE
 

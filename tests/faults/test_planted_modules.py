@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from finetop.core.commands.main import verbs
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +55,6 @@ def test_only_one_function_starts_a_python():
     assert [file.relative_to(ROOT).as_posix() for file in starting] == ["core/runtime/processes.py"]
 
 
-@pytest.mark.slow
 def test_no_verb_executes_a_python_file_of_the_working_folder(tmp_path, tiny_model):
     assert {line.split()[0] for line in lines()} == set(verbs())
     folder, marks = tmp_path / "downloaded", tmp_path / "marks"

@@ -8,8 +8,7 @@ from finetop.core.protocol.messages.session import Hello
 AT_ONCE = 20
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rounds", [times(20)])
+@pytest.mark.parametrize("rounds", [times(20, 2)])
 def test_of_twenty_started_at_once_one_stays_and_the_others_say_why_not(cold_rig, survived, rounds):
     wrong = 0
     for _ in range(rounds):

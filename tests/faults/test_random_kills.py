@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
-import pytest
 from dumping import differences, dump
 from rig import SEVERAL, Rig
 from terminal import Terminal
@@ -37,7 +36,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.runtime import job_folder, processes
 from finetop.core.supervisor.rebuild import rebuild
 
-DURATION_S = float(os.environ.get("FINETOP_TEST_KILLS_S", "60"))
+DURATION_S = float(os.environ.get("FINETOP_TEST_KILLS_S", "30"))
 SEED = int(os.environ.get("FINETOP_TEST_KILLS_SEED", "1"))
 MOST_LIVE = 6
 LIVE = ("running", "queued")
@@ -337,7 +336,6 @@ def compare(world: World) -> dict[str, list[str]]:
     return results
 
 
-@pytest.mark.slow
 def test_whatever_dies_whenever_nothing_is_lost_doubled_wrong_or_left_behind(cold_rig, survived, monkeypatch):
     monkeypatch.setenv("FINETOP_TEST_GRACE_S", "6")  # keepers die, too
     cold_rig.settings = SEVERAL

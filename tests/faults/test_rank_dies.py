@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from drawn import drawn
 from rank_jobs import make_run
 from tiny_run import of, read_events
 from waiting import TORCH_LIMIT_S, times, wait_until
@@ -19,7 +20,6 @@ from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import processes, ranks
 
-pytestmark = pytest.mark.slow
 JOB = str(Path(__file__).parents[1] / "rig" / "ranked_job.py")
 ENVIRONMENT = {
     "FINETOP_TEST_JOB": JOB, "FINETOP_CPU_RANKS": "2", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
@@ -59,7 +59,7 @@ def ends_of(rig, name) -> list[events.Ended]:
     return of(events.Ended, read_events(rig.job_folder(name)))
 
 
-@pytest.mark.parametrize("repeats", [times(20)])
+@pytest.mark.parametrize("repeats", [times(20, 2)])
 def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats):
     moments = random.Random(32)
     wrong = doubled = 0
@@ -82,7 +82,7 @@ def impatient(rig):
     (rig.home.root / "settings.yaml").write_text(f"{rig.settings}hung: {{after_s: 4, then: tell}}\n")
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", drawn([0, 1], 1))
 def test_a_rank_that_stands_still_ends_the_run_and_is_named(two, survived, rank):
     name, words = begun(two, f"still-{rank}")
     os.kill(words[rank].pid, signal.SIGSTOP)
@@ -122,7 +122,7 @@ def test_where_the_launcher_is_killed_no_rank_is_blamed(two, survived):
     survived("32", "kill -9 of torchrun", wrong=wrong, orphans=len(two.orphans()))
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", drawn([0, 1], 1))
 def test_sigterm_to_either_rank_saves_a_checkpoint_and_ends_both(two, survived, rank):
     name, words = begun(two, f"asked-{rank}")
     os.kill(words[rank].pid, signal.SIGTERM)

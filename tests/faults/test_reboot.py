@@ -46,7 +46,7 @@ def side(rig, detail, job):
     return [int(step) for step in file.read_text().split()] if file.exists() else []
 
 
-@pytest.mark.parametrize("restarts", [2, pytest.param(times(20, 8), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("restarts", [times(20, 4)])
 def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, restarts):
     moments = random.Random(13)
     cold_rig.settings = ALONE.replace("after_reboot: false", "after_reboot: true")

@@ -23,7 +23,6 @@ def terminal(terminal_of):
     return lambda *words: terminal_of(Path(os.environ["FINETOP_HOME"]), *words)
 
 
-@pytest.mark.slow
 def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, survived):
     rig = hosts.host("lab")
     name = rig.submit("long-one", steps=100_000, pause_s=0.02)
@@ -58,7 +57,6 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
              **counted(*rig.told_and_written(name)), orphans=len(hosts.living()))  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, terminal, survived):
     """Round trip 150 ms, 1 % loss, the cable unplugged for 20 s and the session killed: every step arrives once."""

@@ -62,7 +62,7 @@ def go_on(rig, name: str) -> None:
     (rig.job_folder(name) / "go").touch()
 
 
-@pytest.mark.parametrize("spins", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("spins", [False, True])
 def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes_on(rig, survived, spins):
     name = waiting(rig, steps=50, spins=spins, grandchild=True)
     watched(rig)
@@ -113,11 +113,7 @@ def test_a_hung_job_is_killed_where_the_settings_say_so(rig, survived):
     survived("16", "hung trainer, killed by the settings")
 
 
-def case(stops: int, stopped_s: float) -> Any:
-    return pytest.param(stops, stopped_s, marks=pytest.mark.slow, id=f"{stops}-{stopped_s:g}s")
-
-
-STOPS = [(1, 0.0), case(times(20), 0.0), case(1, 120.0)]
+STOPS = [(times(20, 2), 0.0), pytest.param(1, 120.0, marks=pytest.mark.nightly)]
 
 
 def ended(rig, name: str) -> dict[str, int]:
@@ -204,7 +200,6 @@ def test_of_deadlocked_ranks_the_one_that_the_others_wait_for_is_named(rig, surv
     survived("16", "two ranks that wait for each other", written=50, lost=50 - row.step)
 
 
-@pytest.mark.slow  # two processes import torch
 def test_a_deadlock_of_two_gloo_ranks_is_found_and_the_late_one_is_named(cold_rig, survived):
     cold_rig.up(FINETOP_TEST_JOB=str(Path(__file__).with_name("gloo_job.py")))
     name = cold_rig.submit()

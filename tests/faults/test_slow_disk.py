@@ -60,7 +60,6 @@ def press(app, key: str) -> None:
 
 
 @needs_shim
-@pytest.mark.slow
 def test_while_no_call_returns_the_app_and_its_questions_are_answered(live, made, terminal_of, survived):
     keys, begun = 40, attempt(live, "long-one")
     app = terminal_of(live.home.root)
@@ -77,7 +76,6 @@ def test_while_no_call_returns_the_app_and_its_questions_are_answered(live, made
 
 
 @needs_shim
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["error", "lock_error"])
 def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, made, survived, what):
     number = errno.ESTALE if what == "error" else errno.ENOLCK

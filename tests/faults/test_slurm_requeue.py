@@ -11,8 +11,6 @@ from waiting import times, wait_until
 from finetop.core.protocol.messages.queue import Queue, Stop
 from finetop.core.protocol.messages.runs import GetRun
 
-pytestmark = pytest.mark.slow
-
 
 def start(rig, cluster, name: str, **plan: object) -> str:
     """Start a run that is long enough to be ended on the way; return its Slurm id once it trains."""
@@ -73,7 +71,7 @@ WAYS = {  # what happens to a job -> how, and the log's words about it
 }
 
 
-@pytest.mark.parametrize("repeats", [times(20)])
+@pytest.mark.parametrize("repeats", [times(20, 1)])
 @pytest.mark.parametrize("what", WAYS)
 def test_a_job_that_is_interrupted_saves_and_goes_on_with_no_step_lost(
     slurm_rig, cluster, survived, repeats, what
@@ -104,7 +102,7 @@ def test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end(slur
     one_curve(slurm_rig, survived, "its time limit reached, in earnest", ["victim"])
 
 
-@pytest.mark.parametrize("repeats", [times(20)])
+@pytest.mark.parametrize("repeats", [times(20, 1)])
 def test_a_job_whose_keeper_is_killed_loses_no_more_than_since_its_last_checkpoint(
     slurm_rig, cluster, survived, repeats
 ):

@@ -14,8 +14,6 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.runs import word
 from finetop.core.runtime.crash_points import DIED, SWITCH
 
-pytestmark = pytest.mark.slow  # if Slurm is installed, 10 s each: they share one cluster, and take turns
-
 PER_REPEAT = 3  # runs
 HEARD_S = 40.0
 SAVED_S = 6.0
@@ -58,7 +56,7 @@ def let_save(cluster) -> None:
         time.sleep(0.1)  # between two looks
 
 
-@pytest.mark.parametrize("repeats", [times(50)])
+@pytest.mark.parametrize("repeats", [times(50, 2)])
 def test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_nothing(
     slurm_rig, cluster, survived, repeats
 ):

@@ -12,8 +12,6 @@ from finetop.core.protocol.messages.queue import Hold, Pause, Queue, Stop
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Changes
 
-pytestmark = pytest.mark.slow  # if Slurm is installed, 10 s each: they share one cluster, and take turns
-
 ANSWER_S = 5.0  # a hundred times what an answer takes: a wait for Slurm takes 9
 
 

@@ -36,14 +36,14 @@ def is_kept(last: dict[str, object]) -> bool:
     return last["written"] == last["stored"]
 
 
-@pytest.mark.slow
-def test_an_hour(tmp_path: Path) -> None:
+def test_an_hour(tmp_path: Path, survived: Callable[..., None]) -> None:
     hours, last = day(tmp_path / "home", "--hours", "1", "--runs", "8")
     assert len(hours) == 1
     assert is_kept(last), last
+    survived("soak", "an hour of 8 runs", written=last["written"]["steps"])  # type: ignore[index]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_day_leaves_memory_handles_and_answers_as_they_were(
     tmp_path: Path, survived: Callable[..., None]
 ) -> None:

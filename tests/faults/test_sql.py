@@ -85,7 +85,6 @@ def left(rig: Rig) -> list[Path]:
     return list(rig.home.root.glob(f"{sql_query.PREFIX}*"))
 
 
-@pytest.mark.slow
 def test_it_reads_the_store_and_nothing_else(rig: Rig) -> None:
     """None of these queries reaches a file, the network, settings or the store's own rows."""
     escapes = [*WRITES, *STATEMENTS, *FILES]
@@ -106,7 +105,6 @@ def test_it_reads_the_store_and_nothing_else(rig: Rig) -> None:
     assert left(rig) == [] and not list(Path("/tmp").glob("finetop-no*"))
 
 
-@pytest.mark.slow
 def test_nothing_is_exhausted(rig: Rig) -> None:
     """Each ends within its time plus two seconds, and costs the supervisor nothing."""
     rig.ask(Sql("SELECT 1"))
@@ -140,7 +138,6 @@ def test_one_that_takes_too_long_is_killed(rig: Rig) -> None:
     assert left(rig) == []
 
 
-@pytest.mark.slow
 def test_large_answers_that_nobody_takes_are_bounded(rig: Rig) -> None:
     """Each ends at 8 MiB, and two callers are served at a time."""
     answer = rig.ask(Sql("SELECT repeat('x', 100000) FROM range(1000)", 100_000, 50.0))

@@ -39,7 +39,6 @@ def apps_of(home: Path) -> list[int]:
     return results
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_each_way_to_lose_the_connection_costs_the_app_alone(cold_rig, survived):
     rig, moments, wrong = cold_rig, random.Random(5), []

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from drawn import drawn
 from rig import SEVERAL, counted
 from waiting import LIMIT_S, times, wait_until
 
@@ -37,9 +38,7 @@ def end(rig, name: str) -> None:
     rig.wait_state(name, "finished", "stopped")
 
 
-@pytest.mark.parametrize(
-    ("kills", "writers"), [(4, 1), *(pytest.param(times(200, 50), w, marks=pytest.mark.slow) for w in (1, 4))]
-)
+@pytest.mark.parametrize(("kills", "writers"), [(times(200, 15), 1), (times(200, 15), 4)])
 def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kills, writers):
     cold_rig.settings = SEVERAL
     cold_rig.up()
@@ -73,7 +72,7 @@ PLACES = {  # place -> (how often its job may have begun, how the run ends)
     "keeper-written": (1, {"finished"}),
 }
 OF_SPARE = {"supervisor-told", "keeper-told", "keeper-handed-over"}
-QUICK = {"supervisor-claimed", "supervisor-spawned", "keeper-started"}
+ALWAYS = [("supervisor-claimed", False), ("supervisor-spawned", False), ("keeper-started", False)]
 
 
 def test_every_place_on_the_way_to_a_process_is_here():
@@ -87,12 +86,10 @@ def test_every_place_on_the_way_to_a_process_is_here():
 def cases():
     for place in PLACES:
         ways = (True,) if place in OF_SPARE else (False,) if place == "keeper-started" else (False, True)
-        for spare in ways:
-            is_quick = place in QUICK and not spare
-            yield pytest.param(place, spare, marks=() if is_quick else pytest.mark.slow)
+        yield from ((place, spare) for spare in ways)
 
 
-@pytest.mark.parametrize(("place", "spare"), cases())
+@pytest.mark.parametrize(("place", "spare"), drawn(cases(), 6, always=ALWAYS))
 def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_rig, survived, place, spare):
     """The supervisor dies, or the first keeper, before, while or after the job's process starts."""
     first = {SWITCH if spare or place.startswith("supervisor") else "FINETOP_TEST_ABORT_KEEPER": place}

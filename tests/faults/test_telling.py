@@ -5,7 +5,7 @@ import random
 import time
 
 import pytest
-from waiting import LIMIT_S, wait_until
+from waiting import LIMIT_S, times as repeats, wait_until
 
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.crash_points import DIED, SWITCH
@@ -43,8 +43,8 @@ def wait_told(rig, out, count):
     ("place", "times"),
     [
         ("notices-gathered", 1),  # the messages exist, nothing is sent
-        pytest.param("message-tried", 1, marks=pytest.mark.slow),  # a try is counted, nothing is sent
-        pytest.param("message-sent", 2, marks=pytest.mark.slow),  # sent, but not recorded
+        ("message-tried", 1),  # a try is counted, nothing is sent
+        ("message-sent", 2),  # sent, but not recorded
     ],
 )
 def test_an_alarm_is_told_whenever_the_supervisor_dies(cold_rig, tmp_path, survived, place, times):
@@ -62,12 +62,11 @@ def test_an_alarm_is_told_whenever_the_supervisor_dies(cold_rig, tmp_path, survi
     survived("1", f"killed at {place}: alarm told", written=1, lost=1 - len(by_id))
 
 
-@pytest.mark.slow
 def test_alarms_are_all_told_whenever_the_supervisor_is_killed(cold_rig, tmp_path, survived):
     rig, out, draw = cold_rig, listening(cold_rig, tmp_path), random.Random(1)
     rig.up()
     name = rig.submit(steps=200, pause_s=0.1, alarms={"each": [["spike", False]]})
-    kills = 20
+    kills = repeats(20, 6)
     for _ in range(kills):
         time.sleep(draw.uniform(0.1, 1.2))  # between two alarms, or as one is sent
         rig.restart()

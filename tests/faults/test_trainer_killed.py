@@ -26,7 +26,7 @@ def begun(rig, **plan) -> tuple[str, dict[str, int]]:
     return name, rig.keeper(name)
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(times(30, 10), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [times(30, 4)])
 def test_a_trainer_killed_at_a_random_step_is_said_to_be_killed_and_its_last_step_is_right(
     rig, survived, repeats
 ):

@@ -114,7 +114,6 @@ def test_newer_events_are_left_for_the_program_that_reads_them(quiet, tmp_path, 
     survived("33", "events of a newer finetop", repeats=3, written=5)
 
 
-@pytest.mark.slow
 def test_a_run_of_newer_events_is_never_wrongly_marked(rig):
     """An old supervisor meets a trainer of a newer finetop: it reports that, and leaves the run as it is."""
     name = rig.submit(waits_at=2)

@@ -1,12 +1,14 @@
 """Writes what becomes of each test as it happens, a line of JSON each: a run that is killed has told all until then.
 
 FINETOP_TEST_RECORD names the file; .ci/portions.py reads it. Lines: {"planned": [ids]}, {"began": id},
-{"failed": id, "text": why}, {"skipped": id, "why": reason}, {"done": id} after its teardown, {"exit": code} at the end.
+{"failed": id, "text": why}, {"skipped": id, "why": reason}, {"done": id, "seconds": wall} after its teardown,
+{"exit": code} at the end.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +23,7 @@ class OutcomeRecord:
     def __init__(self, file: Path) -> None:
         self._file = file.open("a")
         self._is_planned = False
+        self._seconds: Counter[str] = Counter()
 
     def _write(self, **line: Any) -> None:
         self._file.write(json.dumps(line) + "\n")
@@ -53,8 +56,9 @@ class OutcomeRecord:
             self._write(failed=report.nodeid, text=f"{report.longreprtext}\n{report.capstdout[-2000:]}")
         elif report.skipped:
             self._write(skipped=report.nodeid, why=reason_of(report))
+        self._seconds[report.nodeid] += report.duration
         if report.when not in ("setup", "call"):  # "teardown"; "???" of a worker that crashed
-            self._write(done=report.nodeid)
+            self._write(done=report.nodeid, seconds=round(self._seconds.pop(report.nodeid), 2))
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self._write(exit=int(exitstatus))

@@ -275,6 +275,7 @@ def test_outside_a_terminal_it_says_so() -> None:
     assert not Path("/x").exists()
 
 
+@pytest.mark.slow
 async def test_keys_that_come_at_once_go_to_the_screen_that_each_is_for(tmp_path: Path) -> None:
     keys = ["question_mark", *"1234earyjw", "escape", "enter", "colon", "slash"]
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):

@@ -11,6 +11,7 @@ import pytest
 from approach_fakes import ComparingSupervisor, measured
 from chat_fakes import ChattingSupervisor, conversation
 from compare_fakes import three
+from drawn import drawn
 from queue_fakes import QueueFake
 from remedy_fakes import MendingSupervisor, after
 from run_fakes import make_run_app, regressed, training
@@ -105,6 +106,7 @@ def make_screen(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
 
 TABS = ("metrics", "log", "samples", "recipe", "check", "steps")
 SCREENS = (*WAYS, "compare", *(f"run {tab}" for tab in TABS))
+SLOW = [pytest.mark.slow]
 MOVES = ("j", "k", "G", "g", "ctrl+d", "ctrl+u", "pagedown", "pageup")
 
 
@@ -154,8 +156,7 @@ async def test_every_screen_stands_every_size_and_takes_the_keys_that_move(tmp_p
         assert isinstance(app.screen, KeysPage) or name == "help"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SCREENS)
+@pytest.mark.parametrize("name", drawn(SCREENS, 6, marks=SLOW))
 async def test_every_key_of_the_footer_does_something(tmp_path: Path, name: str) -> None:
     app, keys = make_screen(name, tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -189,8 +190,9 @@ def opposite_key(key: Key, keys: Sequence[Key]) -> str:
 
 
 # an empty list offers nothing to act on; its text shows the next step
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SCREENS if name not in ("palette", "runs, none")])
+@pytest.mark.parametrize(
+    "name", drawn([name for name in SCREENS if name not in ("palette", "runs, none")], 4, marks=SLOW)
+)
 async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name: str) -> None:
     app, keys = make_screen(name, tmp_path)
     silent, at = [], 0

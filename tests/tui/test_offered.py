@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from run_states import make_all
 from still import Still
 from tui_fakes import pressed, settled
@@ -53,6 +54,7 @@ async def press(app: FinetopApp, pilot: Any, key: str) -> list[str]:
     return [message.text for message in app.messages[before:] if message.style == "red"]
 
 
+@pytest.mark.slow
 async def test_no_key_that_is_offered_leads_to_a_refusal(quiet: Still) -> None:
     make_all(quiet, *IN_TRIAGE, *IN_REMEDIES, *ON_RUN, *IN_RUNS)
     refused: dict[str, list[str]] = {}

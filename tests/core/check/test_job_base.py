@@ -99,6 +99,7 @@ class Stopped(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
     home, recipe_of, tmp_path, save_adapter, noted
 ):
@@ -150,6 +151,7 @@ def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
     assert (guesses.task, guesses.total, guesses.n) == ("guesses", TASKS["guesses"], 0)
 
 
+@pytest.mark.slow
 def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
     home, recipe_of, tmp_path, save_full, noted, monkeypatch
 ):
@@ -172,6 +174,7 @@ def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
     assert whole_base(home, strict, full)[0] == lazy
 
 
+@pytest.mark.slow
 def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
     home, recipe_of, tmp_path, save_adapter, noted
 ):

@@ -38,6 +38,7 @@ def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:
     checkpoint._save(tuned, base, folder)
 
 
+@pytest.mark.slow
 def test_a_prompt_tuned_checkpoint_is_scored(suite_folder, recipe_of, tmp_path):
     home = Home(suite_folder.parent)
     prepare(home)

@@ -103,6 +103,7 @@ def keys(place: Path, name: Name, dtype: str = "float32") -> dict[str, str]:
     return {task: key.name for task, key in keys_of(opened.prepared, scored_model).items()}
 
 
+@pytest.mark.slow
 def test_a_changed_model_has_other_files_of_scores(place, save_adapter):
     def retrain(base: Path, adapter: Path) -> None:
         save_adapter(adapter, 1.0, base, seed=2)

@@ -90,6 +90,7 @@ def result_in(happened: list[Any]) -> check_result.CheckResult:
     return check_result.read(verdict.result)
 
 
+@pytest.mark.slow
 def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter):
     save_adapter(checkpoint, 0.0)
     first = make_job(home, tiny_model, 1)
@@ -134,6 +135,7 @@ def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter)
     assert not {phase.name for phase in of(events.Phase, happened)} & of_base
 
 
+@pytest.mark.slow
 def test_the_time_left_is_that_of_all_phases(home, checkpoint, tiny_model, save_adapter, monkeypatch):
     """While the base is measured, all that the tuned model will be asked is still ahead."""
     monkeypatch.setattr(scoring_passes, "SLOWEST_PHASE_S", 0.0)
@@ -184,6 +186,7 @@ def test_sigterm_stops_and_keeps_scores(home, checkpoint, tiny_model, save_adapt
     assert any(file.stat().st_size for file in (home / "scores").glob("*.jsonl"))
 
 
+@pytest.mark.slow
 def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
     home, checkpoint, tiny_model, save_adapter, monkeypatch, noted
 ):
@@ -212,6 +215,7 @@ def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
     assert len(large) < len(small) and max(large) > max(small)
 
 
+@pytest.mark.slow
 def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     home, checkpoint, tiny_model, save_full, noted
 ):
@@ -311,6 +315,7 @@ def test_texts_are_a_target(home, checkpoint, tiny_model, save_adapter):
     assert f"{score.rows} windows of 12 texts; perplexity " in line
 
 
+@pytest.mark.slow
 def test_the_verdict_stands_without_its_target(
     home, checkpoint, tiny_model, save_adapter, monkeypatch, capsys
 ):

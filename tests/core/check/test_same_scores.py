@@ -150,6 +150,7 @@ def quiet_and_offline(tmp_path, monkeypatch):
     datasets.disable_progress_bars()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_made_up_items(loud_model, tiny_tokenizer, tmp_path, name):

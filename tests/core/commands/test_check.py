@@ -60,6 +60,7 @@ def on_line(monkeypatch):
     return of
 
 
+@pytest.mark.slow
 def test_what_was_checked_is_printed_at_once(finetop, rig):
     for name, lost, code in (("same", 0, 0), ("worse", LOST, 1)):
         trained(rig, name, lost=lost, check=True)
@@ -96,6 +97,7 @@ def test_a_check_that_is_under_way_is_left_or_followed_and_no_other_is_begun(fin
     assert lines[0] == f"{name} is already being checked; following that check."
 
 
+@pytest.mark.slow
 def test_a_check_of_another_step_comes_after_the_one_that_is_made(finetop, rig, on_line):
     name = trained(rig, saved=[2, 3], check=True, holds=["check"])
     lines = on_line("is being checked at step 3", lambda: rig.let_go(name, "check"))

@@ -116,6 +116,7 @@ def test_an_argument_that_is_not_utf_8_is_refused_in_one_line(finetop):
     assert (code, err) == (2, "finetop: 'run-?' is not valid UTF-8. Rename the file, or give another text.\n")
 
 
+@pytest.mark.slow
 def test_check_answers_with_its_exit_code_and_flips_names_the_items(finetop, rig):
     for name, lost, code, word in (("same", 0, 0, "OK"), ("worse", 20, 1, "REGRESSED")):
         rig.wait_state(rig.submit(name, steps=3, lost=lost), "finished")
@@ -158,6 +159,7 @@ def test_a_run_that_asks_for_it_is_checked_at_its_end_before_queued_training(rig
     assert row.check.at < rig.ask(GetRun(second)).row.state.since + 1
 
 
+@pytest.mark.slow
 def test_stop_and_kill_ask_first_at_a_terminal_in_the_words_of_the_app(finetop, rig, monkeypatch):
     rig.submit("long", steps=100_000, pause_s=0.02)
     rig.wait_step("long")

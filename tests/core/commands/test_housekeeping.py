@@ -78,6 +78,7 @@ def test_clean_shows_first_and_does_it_with_yes_alone(finetop, cold_rig):
     assert (code, "settings.yaml:2: keep.last is 'none'" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_rebuild_says_what_it_took_in_and_the_next_command_finds_all(finetop, cold_rig):
     before = finetop("show", "one", "--json")[1]
     code, out, _ = finetop("rebuild")

@@ -46,6 +46,7 @@ def shown(finetop, name):
     return json.loads(finetop("show", name, "--json")[1])["run"]
 
 
+@pytest.mark.slow
 def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(finetop, trainer_folder, suite, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "What is 3 and 4?", "completion": "7"}\n')
     code, out, err = finetop("import", "tone", "--suite", suite, "--data", "rows.jsonl", "--check")
@@ -136,6 +137,7 @@ def other_base(tiny_model, folder):
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+@pytest.mark.slow
 def test_a_wrong_base_fails_the_import_in_one_line(finetop, tiny_model, tmp_path):
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
     other_base(tiny_model, tmp_path / "other")

@@ -29,6 +29,7 @@ def ended(station):
     return lambda name: station.wait_state(name, "finished", "failed", "stopped", "lost").state
 
 
+@pytest.mark.slow
 def test_the_output_becomes_the_model_of_the_same_run_and_is_checked(
     finetop, queue, ended, detail, losses, base, adapter, tmp_path
 ):
@@ -97,6 +98,7 @@ FAILURES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_failures_have_their_kind_their_reason_and_their_retries(queue, station, detail):
     for name, (code, _, _, _) in FAILURES.items():
         queue(PYTHON, "-c", code, name=name)
@@ -139,6 +141,7 @@ def test_a_command_that_ignores_the_signal_is_killed(finetop, queue, station, tm
     assert not any(line.startswith(f"{pid} ") for line in station.descendants())
 
 
+@pytest.mark.slow
 def test_without_resume_command_a_pause_and_a_resume_are_refused(finetop, queue, station, losses):
     name = queue(PYTHON, "train.py", "1", "3", "hold")
     station.wait_step(name, 3)
@@ -151,6 +154,7 @@ def test_without_resume_command_a_pause_and_a_resume_are_refused(finetop, queue,
     assert losses(name) == STEPS[:3]
 
 
+@pytest.mark.slow
 def test_a_pause_goes_on_by_the_resume_command_and_nothing_is_doubled(
     finetop, queue, station, losses, detail, tmp_path
 ):
@@ -172,6 +176,7 @@ def test_a_pause_goes_on_by_the_resume_command_and_nothing_is_doubled(
     assert (detail(name).row.step, detail(name).row.steps) == (8, 8)
 
 
+@pytest.mark.slow
 def test_a_stopped_or_failed_command_goes_on_when_asked(finetop, queue, station, losses, tmp_path):
     code = "import runpy; runpy.run_path('train.py', run_name='x'); raise SystemExit(3)"
     again = f"{PYTHON} train.py 3 5 hold"

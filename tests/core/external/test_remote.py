@@ -62,6 +62,7 @@ def require_checked(lab, name, verb):
     assert stored(lab, name) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_command_runs_in_this_folder_of_that_machine_and_not_with_this_shells_environment(finetop, lab):
     code, out, err = finetop("run", "--name", "far", "--output", "out", "--json", "--", PYTHON, "train.py")
     assert (code, err) == (0, "")
@@ -70,6 +71,7 @@ def test_a_command_runs_in_this_folder_of_that_machine_and_not_with_this_shells_
     assert lab.ask(GetRun(name)).recipe["command"]["env"] == {}
 
 
+@pytest.mark.slow
 def test_a_recipe_and_another_trainers_file_run_there_too_in_the_folder_that_is_named(
     finetop, lab, base, tmp_path
 ):
@@ -111,6 +113,7 @@ def test_what_can_not_run_there_is_refused_in_one_line(finetop):
     refuses(finetop, cases)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["folder", "pid"])
 def test_a_program_of_that_machine_is_watched_to_its_end_and_by_one_run(finetop, lab, tmp_path, by):
     with (tmp_path / "own.log").open("wb") as log:

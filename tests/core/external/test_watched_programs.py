@@ -59,6 +59,7 @@ def let_go(program, tmp_path):
     return go
 
 
+@pytest.mark.slow
 def test_it_is_read_until_it_ends_and_what_it_made_is_checked(
     finetop, station, program, let_go, losses, base
 ):
@@ -94,6 +95,7 @@ def test_output_and_base_of_a_watch_are_the_shells(finetop, station, program, tm
     finetop("stop", "shells")
 
 
+@pytest.mark.slow
 def test_a_watch_takes_no_slot_and_can_be_stopped_and_taken_up_again(
     finetop, queue, station, program, let_go, losses
 ):
@@ -118,6 +120,7 @@ def test_a_watch_takes_no_slot_and_can_be_stopped_and_taken_up_again(
     station.wait_state(long, "stopped")
 
 
+@pytest.mark.slow
 def test_a_killed_watch_goes_on_by_itself_and_loses_and_doubles_nothing(
     finetop, station, program, let_go, losses
 ):
@@ -171,6 +174,7 @@ def test_finetops_own_processes_are_no_program_that_writes_to_a_folder(station):
     wait_until(lambda: station.ask(FindProgram(root)).pid == 0, "the supervisor is not taken for one")
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_program_is_watched_too(finetop, station, tmp_path, losses):
     (tmp_path / "made").mkdir()
     lines = [json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in range(1, 4)]

@@ -19,6 +19,7 @@ print(before, in_jobs, torch.get_float32_matmul_precision(), *(os.environ.get(na
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("nvidia", "left"), [("1", "None"), ("0", "0")])
 def test_products_in_float32_are_exact_in_every_job_that_is_no_training(nvidia, left):
     """Vendors' containers set TORCH_ALLOW_TF32_CUBLAS_OVERRIDE: checks, exports and chats would be rounded to TF32."""

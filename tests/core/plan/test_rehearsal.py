@@ -94,6 +94,7 @@ def of_every_size() -> Iterator[str]:
         yield from (f"method={{name: peft, type: {kind}, options: {{{key}: {size}}}}}" for size in sizes)
 
 
+@pytest.mark.slow
 def test_what_a_plan_refuses_is_rehearsed_before_a_run_is_queued(tiny_model: Path) -> None:
     refused = set()
     for setting in of_every_size():

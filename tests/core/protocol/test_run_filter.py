@@ -54,6 +54,7 @@ FILTERS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.text() | st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
 def test_any_text_is_read_or_refused_in_words(text):
     try:

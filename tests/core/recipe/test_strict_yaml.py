@@ -112,6 +112,7 @@ def test_the_largest_files_are_read_or_refused_in_time() -> None:
     assert time.process_time() - started < 10
 
 
+@pytest.mark.slow
 def test_libyaml_reads_what_python_reads():
     """The faster parser decides alone only where it says what PyYAML's own says, lines included."""
     chance, read = random.Random(7), 0

@@ -86,6 +86,7 @@ def test_the_kernel_counts_and_there_is_a_limit():
     assert cgroups.total_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.slow
 def test_a_jobs_libraries_have_as_many_threads_as_its_quota_has_cores(system):
     """torch, Arrow and MKL read OMP_NUM_THREADS; llama.cpp gets the same number."""
     ours, fake = system("0::/\n", {"cpu.max": "100000 100000"})

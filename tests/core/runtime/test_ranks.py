@@ -158,6 +158,7 @@ def looks(peers, first_s, last_s):
     return {at: word for at, word in results.items() if word is not None}
 
 
+@pytest.mark.slow
 def test_files_of_ranks_are_read_ever_more_rarely_while_nothing_changes_and_a_death_is_noticed_at_once(peers):
     watch, reads = peers
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as peer:
@@ -178,6 +179,7 @@ def test_files_of_ranks_are_read_ever_more_rarely_while_nothing_changes_and_a_de
     assert (at, word.cause) == (500.0, "rank 3 died")
 
 
+@pytest.mark.slow
 def test_what_a_rank_of_another_machine_says_is_heard_in_ten_seconds_whatever_its_folder_shows(peers):
     watch, _ = peers
     assert looks(watch, 0, 300) == {}

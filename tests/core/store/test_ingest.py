@@ -195,6 +195,7 @@ async def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
     assert 0 < taken < 100_000
 
 
+@pytest.mark.slow
 def test_steps_are_read_in_order_whatever_the_gaps_between_them(connection, tmp_path):
     for gaps in ((1,), (10,), (1, 1, 7), (1, 500), (3000, 1, 1)):
         number, job = add(connection)

@@ -53,6 +53,7 @@ def fits_in_memory(store, queries, count):
     return found
 
 
+@pytest.mark.slow
 def test_plain_words_find_runs_among_more_than_a_chunk_of_them(tmp_path):
     store, _ = filled(tmp_path, 3000)
     found = fits_in_memory(store, {word: word for word in WORDS}, 3000)

@@ -98,6 +98,7 @@ def test_runs_wait_for_the_one_slot_start_in_order_and_may_leave_the_queue(rig):
     assert done == sorted(done)
 
 
+@pytest.mark.slow
 def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren_of_a_run_that_was_looked_at(rig):
     name = rig.submit(steps=100_000, pause_s=0.02)
     rig.wait_step(name)
@@ -191,6 +192,7 @@ def delete_home(rig):
     wait_until(is_gone, "the home is deleted")
 
 
+@pytest.mark.slow
 def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothing(cold_rig):
     cold_rig.up(FINETOP_SPARE="1")
     wait_until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare, "its warm process")

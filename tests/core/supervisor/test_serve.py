@@ -99,6 +99,7 @@ def test_a_request_over_the_limit_ends_that_connection_only(rig):
     rig.ask(Hello())
 
 
+@pytest.mark.slow
 def test_sql_reads_the_store_and_nothing_else_with_a_time_limit_and_a_row_cap(rig):
     for query in (
         *("DELETE FROM runs", "SELECT 1; SELECT 2", "SET memory_limit = '1GB'", "PRAGMA database_list"),
@@ -141,6 +142,7 @@ def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
     asyncio.run(end())
 
 
+@pytest.mark.slow
 def test_without_handles_for_more_connections_the_log_has_one_line_and_all_are_served_again(cold_rig):
     process = cold_rig.up()
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (40, 40))

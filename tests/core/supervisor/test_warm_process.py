@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 from waiting import wait_until as until
 
 from finetop.core.protocol import events
@@ -33,6 +34,7 @@ def ends_with(rig, pid, number):
     until(lambda: not alive(pid))
 
 
+@pytest.mark.slow
 def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_place(cold_rig):
     cold_rig.up(FINETOP_SPARE="1")
     first = until(lambda: waiting_pid(cold_rig))
@@ -61,6 +63,7 @@ def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_pl
     ends_with(cold_rig, until(lambda: waiting_pid(cold_rig)), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_rig):
     cold_rig.up(FINETOP_SPARE="1", FINETOP_TEST_IDLE_S="1.0")
     pid = until(lambda: waiting_pid(cold_rig))
@@ -70,6 +73,7 @@ def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_r
     cold_rig.wait_state(cold_rig.submit(steps=2), "finished")
 
 
+@pytest.mark.slow
 def test_none_waits_in_a_home_in_which_no_run_was_ever_queued(cold_rig, monkeypatch):
     """A supervisor that only answered queries takes little memory: it and its children."""
     monkeypatch.delenv("FINETOP_SPARE", raising=False)

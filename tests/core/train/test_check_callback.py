@@ -114,6 +114,7 @@ def kept(run):
     return [folder.name for folder in checkpoint.complete(run.folder)]
 
 
+@pytest.mark.slow
 def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train, home):
     plain, checked = train(check={"every": None}), train()
     for key in ("loss", "grad_norm", "eval_loss"):
@@ -146,6 +147,7 @@ def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train, home):
     assert {event.step for event in scores if event.model == "tuned"} == {2, 4, 6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "told_of_base"), [("lora", "measuring base"), ("full", "scoring base")])
 def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(train, home, method, told_of_base):
     rows = [
@@ -358,6 +360,7 @@ def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(t
     assert kept(run) == ["step-000001", "step-000003"]
 
 
+@pytest.mark.slow
 def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(train, home):
     check = {"every": 3, "target": {"path": str(home.root.parent / "gone.jsonl")}}
     run = train(check=check)
@@ -397,6 +400,7 @@ def test_the_target_of_a_new_model_is_measured_at_evaluations(train, home):
     assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured: ")
 
 
+@pytest.mark.slow
 def test_without_a_check_the_target_is_measured_before_and_after_training(train, home):
     off = {"every": None, "general": None, "target": {"path": str(home.root.parent / "faq.jsonl")}}
     run = train(check={**off, "at_end": True})

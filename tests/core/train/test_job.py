@@ -89,6 +89,7 @@ def test_a_job_json_that_was_changed_is_told_by_the_rule_that_it_breaks(
     assert recipe_job.what_to_lower(job)
 
 
+@pytest.mark.slow
 def test_lora_learns_and_tells_all_of_it(tmp_path, tiny_model):
     job = make_job(tmp_path, tiny_model)
     code, log, happened = finish(job)

@@ -54,6 +54,7 @@ def measured(happened):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [
     {"name": "full"},
     {"dropout": 0.2},

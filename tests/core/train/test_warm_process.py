@@ -50,6 +50,7 @@ def test_it_ends_when_its_keeper_is_gone(tmp_path):
     assert not (tmp_path / "log.txt").exists()
 
 
+@pytest.mark.slow
 def test_it_begins_no_cuda(tmp_path):
     """What it imports and rehearses reads the GPU's facts from NVML, and recognises it."""
     cards = Cards(tmp_path / "nvml.json", count=2)

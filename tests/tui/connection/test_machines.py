@@ -58,6 +58,7 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
         assert "next  R  restart it" in text_of(app)
 
 
+@pytest.mark.slow
 async def test_several_machines_are_one_list_with_a_host_column_that_outlives_a_lost_one() -> None:
     lab, box = two()
     here = FakeSupervisor([make_row(3, "mine", Finished(NOW - 9, NOW - 5))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, settled, shown_app
 
 from finetop.tui.keys import Key, moves, paired
@@ -19,6 +20,7 @@ from finetop.tui.widgets.table import Table
 SCREENS = (RunsScreen, RunScreen, TriageScreen, QueueScreen, LaunchScreen, RemediesScreen, CompareScreen)
 
 
+@pytest.mark.slow
 async def test_no_line_of_the_help_is_cut_and_both_keys_open_and_close_it() -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
         for width in (60, 80, 120, 200):

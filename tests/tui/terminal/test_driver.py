@@ -163,6 +163,7 @@ def _stories(draw: st.DrawFn) -> list[tuple[str, object]]:
     return story
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_stories())
 def test_leaves_the_screen_that_plain_frames_leave(story: list[tuple[str, object]]) -> None:
@@ -465,6 +466,7 @@ def end(terminal: Terminal) -> None:
     assert terminal.wait_end() == 0
 
 
+@pytest.mark.slow
 def test_an_app_leaves_the_same_screen_with_the_stock_driver(start: Callable[..., Terminal]) -> None:
     screens, sizes = [], []
     for name in ("stock", "ours"):

@@ -94,6 +94,7 @@ def test_weights_and_clusters_draw_signs_whatever_the_order(tasks):
     assert chance_of_loss(turned, 0.4) == chance
 
 
+@pytest.mark.slow
 def test_an_unchanged_model_of_three_tasks_is_regressed_at_most_alpha_of_the_time():
     # All splits of 12 flips in each of three tasks, with their exact chances: by the whole, or by a lost task.
     n, tasks, alpha = 12, 3, 0.3

@@ -112,6 +112,7 @@ def test_what_is_measurable_on_all_items_is_never_left_out_by_a_sample():
         assert {task.name for task in whole.tasks} <= {task.name for task in few.tasks}
 
 
+@pytest.mark.slow
 def test_wrong_verdicts_stay_below_alpha_where_a_sample_chooses_the_tasks():
     # Two tasks that a sample admits about every other time. Only right answers can be lost, so a sample that
     # depended on the order would reveal the first losses.

@@ -346,6 +346,7 @@ def shown_ends(words: str) -> tuple[float, float] | None:
     return (float(low), float(high)) if to else None
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(12, 160), min_size=1, max_size=4),
     worse=st.lists(st.sampled_from([0.0, 0.02, 0.03, 0.05, 0.1, 0.3]), min_size=4, max_size=4),

@@ -36,6 +36,7 @@ def home_of(link: Tunnel) -> Home:
     return Home(Path("/there"), link)
 
 
+@pytest.mark.slow
 def test_the_supervisor_there_answers_here_and_nothing_is_left_at_the_end(hosts, lab, link, monkeypatch):
     name = lab.submit("there-once", steps=3)
     monkeypatch.setenv("HF_TOKEN", "hf_canary")
@@ -76,6 +77,7 @@ def test_a_supervisor_is_started_where_there_is_none(hosts):
     assert rig.home.socket.exists()
 
 
+@pytest.mark.slow
 def test_a_dropped_link_comes_back_and_what_only_looks_is_asked_again_and_what_acts_is_not(hosts, lab, link):
     name = lab.submit("goes-on", waits_at=2)
     heard = []
@@ -94,6 +96,7 @@ def test_a_dropped_link_comes_back_and_what_only_looks_is_asked_again_and_what_a
     lab.kill_jobs()
 
 
+@pytest.mark.slow
 def test_a_host_that_is_away_is_tried_again_but_not_one_that_denies(hosts, lab, link, monkeypatch):
     link.open()
     hosts.behave("ana@lab", "refused")

@@ -22,6 +22,7 @@ def submit(rig, name, first_regressed, **plan):
     rig.wait_state(rig.submit(name, steps=10, saved=SAVED, lost=lost, **plan), "finished")
 
 
+@pytest.mark.slow
 def test_it_looks_at_few_and_keeps_one_claim(rig, finetop):
     submit(rig, "one", 6)
     code, out, err = finetop("check", "one", "--curve")
@@ -49,6 +50,7 @@ def test_it_looks_at_few_and_keeps_one_claim(rig, finetop):
     assert document["curve"]["text"] == "regressed since step 6 (all checkpoints were checked)."
 
 
+@pytest.mark.slow
 def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig, finetop):
     submit(rig, "two", 99, every=0.5)
     assert finetop("check", "two@2")[0] == 0
@@ -59,6 +61,7 @@ def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig, finet
     assert claims == {2: 1, 10: 2}
 
 
+@pytest.mark.slow
 def test_checkpoints_that_were_removed_are_told_as_gone(rig, finetop):
     submit(rig, "three", 6)
     folder = rig.home.root / rig.ask(GetRun("three")).folder / "checkpoints"

@@ -31,6 +31,7 @@ def recipe(tmp_path):
     return write_recipe(tmp_path, "mine", steps=6)
 
 
+@pytest.mark.slow
 def test_the_same_commands_tell_the_same_of_a_run_elsewhere(finetop, hosts, recipe):
     code, out, err = finetop("run", str(recipe), "--wait", "--on", "ana@lab")
     assert (code, "step 6/6" in out, err) == (0, True, "")
@@ -57,6 +58,7 @@ def test_what_the_job_there_would_refuse_is_refused_before_it_is_queued(finetop,
     hosts.rigs["ana@lab"].ask(Stop(out.split()[0]))  # other tests share the queue
 
 
+@pytest.mark.slow
 def test_several_machines_are_one_list_and_a_run_is_found_or_named(finetop, hosts):
     hosts.rigs["ana@lab"].submit("only-lab", steps=1)
     for destination in ("ana@lab", "box"):
@@ -110,6 +112,7 @@ def q(hosts, finetop):
         rig.ask(Release())
 
 
+@pytest.mark.slow
 def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machine_of_its_run(finetop, q):
     code, out, err = finetop(*BOTH, "queue")
     assert (code, err) == (0, "")
@@ -165,6 +168,7 @@ def test_a_run_that_may_be_on_a_machine_out_of_reach_is_not_taken_for_one_that_i
     assert json.loads(finetop(*BOTH, "alarms", "--json")[1])["missing"] == ["lab"]
 
 
+@pytest.mark.slow
 def test_alarms_and_gpus_of_several_machines_say_whose_they_are(finetop, hosts):
     rig = hosts.rigs["box"]
     name = rig.submit("breaks", steps=1, end="failed")
@@ -216,6 +220,7 @@ def test_a_curve_over_a_link_looks_at_checkpoints_there(finetop, hosts):
     assert (code, "step 20" in out, err) == (0, True, "")
 
 
+@pytest.mark.slow
 def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
     rig = hosts.rigs["box"]
     rig.submit("tailed", steps=60, waits_at=31)

@@ -60,6 +60,7 @@ approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test
     return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": measured})).e
 
 
+@pytest.mark.slow
 def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
     prompt = measure(folder, tiny_model, "prompt")
     assert {key: len(rows) for key, rows in prompt.scores.items()} == {"token_f1": 2, "nats_per_token": 3}

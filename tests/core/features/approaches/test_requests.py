@@ -56,6 +56,7 @@ def wait_measured(rig, name="kb"):
     return wait_until(measured, lambda: str(rig.ask(Approaches(name))))
 
 
+@pytest.mark.slow
 def test_what_trains_is_measured_when_it_is_trained_and_a_run_is_used_again(rig):
     queued = rig.ask(ask_for({"lora": PLANS["lora"]}, only=["lora"], seeds=1))
     made = [(one.name, one.was_there) for one in queued.runs]

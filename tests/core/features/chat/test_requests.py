@@ -20,6 +20,7 @@ from finetop.core.protocol.messages.trash import Remove
 KEY = "sk-secret-of-a-test"
 
 
+@pytest.mark.slow
 def test_a_chat_from_its_opening_to_its_end(rig, tmp_path):
     name = rig.submit(steps=4, saved=[2, 4])
     rig.wait_state(name, "finished")
@@ -75,6 +76,7 @@ def test_a_chat_from_its_opening_to_its_end(rig, tmp_path):
     assert not [file for file in kept if KEY.encode() in file.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_stop_and_what_waits_for_nothing_new(rig):
     name = rig.submit(steps=1, saved=[1])
     rig.wait_state(name, "finished")

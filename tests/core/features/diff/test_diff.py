@@ -352,6 +352,7 @@ def test_what_cannot_be_asked(tmp_path):
             compare(tmp_path, **asked)
 
 
+@pytest.mark.slow
 def test_the_harness_itself(tmp_path, tiny_model):
     """What lm-evaluation-harness 0.4.13 writes for two models with its own tracker is read and joined completely."""
     import lm_eval

@@ -118,6 +118,7 @@ def q4_0_is_broken(monkeypatch):
     monkeypatch.setattr(convert.reference.material, "PROMPTS", ("Who wrote Hamlet?", "What is 17 + 25?"))
 
 
+@pytest.mark.slow
 def test_sound_files_are_ok_a_broken_one_is_refused_and_one_that_is_not_asked_says_why(
     world, q4_0_is_broken, capsys
 ):
@@ -180,6 +181,7 @@ def test_sound_files_are_ok_a_broken_one_is_refused_and_one_that_is_not_asked_sa
     assert f"  not asked the items of a check: {order.unasked}\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_all_that_needs_a_gpu_is_done_before_llama_cpp_begins(world, q4_0_is_broken, monkeypatch):
     """Proving, quantizing and asking take a quarter of an hour for 8B parameters, on the CPU alone."""
     order, home, events, log = world

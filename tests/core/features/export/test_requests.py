@@ -23,6 +23,7 @@ def test_an_adapter_is_exported_as_it_was_trained(rig, tmp_path):
     assert (job.args["adapter"], job.args["dtype"]) == (True, "auto")
 
 
+@pytest.mark.slow
 def test_gguf_files_are_ordered_by_format(rig, tmp_path, monkeypatch):
     name = rig.submit(steps=4, saved=[2, 4])
     rig.wait_state(name, "finished")

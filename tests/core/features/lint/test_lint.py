@@ -198,6 +198,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_a_chain_is_linted_stage_by_stage_and_no_row_may_be_in_the_test_of_any(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))

@@ -12,6 +12,7 @@ from finetop.core.protocol.messages.trash import Remove
 STRENGTHS = [f"interpolate-{strength}" for strength in (0.75, 0.5, 0.25, 0.1, 0.05)]
 
 
+@pytest.mark.slow
 def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, tmp_path):
     name = rig.submit(
         "one", steps=20, saved=[10, 20], lost=30, check=True, fixed=["interpolate-0.5"], holds=["remedy"]

@@ -57,6 +57,7 @@ def promised(rig, name):
     return job.gpus[0].gib
 
 
+@pytest.mark.slow
 def test_alone_on_a_gpu_no_estimate_is_a_limit_and_beside_another_what_that_one_leaves_is(rig):
     name = rig.submit("alone", hungry=True)
     state = rig.wait_state(name, "failed").state
@@ -79,6 +80,7 @@ def test_alone_on_a_gpu_no_estimate_is_a_limit_and_beside_another_what_that_one_
     assert state.hint.startswith("Beside it on GPU 0: first")
 
 
+@pytest.mark.slow
 def test_a_job_hears_of_a_neighbour_that_comes_and_goes_and_again_from_a_new_supervisor(rig, cards):
     first = rig.submit("first", budget={"memory_gib": 30}, **LONG)
     rig.wait_state(first, "running")

@@ -221,6 +221,7 @@ def fewest(job, cards, others, chats, rules):
     return None
 
 
+@pytest.mark.slow
 @given(machines(), wants.filter(lambda want: want.gpus), rules, st.lists(sizes, max_size=5), st.data())
 @settings(max_examples=300, deadline=None)
 def test_as_few_chats_make_room_as_that_takes(cards, want, rules, shares, data):

@@ -52,6 +52,7 @@ def gpus(rig):
     return rig.ask(Gpus())
 
 
+@pytest.mark.slow
 def test_two_gpus_take_two_jobs_the_third_waits_and_a_job_for_both_is_not_overtaken(rig):
     first, second = (rig.submit("one", **LONG), rig.submit("two", **LONG))
     third = rig.submit("three", steps=3)
@@ -79,6 +80,7 @@ def test_two_gpus_take_two_jobs_the_third_waits_and_a_job_for_both_is_not_overta
     rig.wait_state(behind, "finished")
 
 
+@pytest.mark.slow
 def test_other_peoples_memory_is_left_alone_and_small_jobs_share_a_gpu_and_no_more(rig, cards):
     cards.change(0, used=38, processes=[[1, 38]])
     cards.change(1, used=70.2, processes=[[1, 70]])
@@ -107,6 +109,7 @@ def test_other_peoples_memory_is_left_alone_and_small_jobs_share_a_gpu_and_no_mo
     rig.wait_state(names[2], "running")
 
 
+@pytest.mark.slow
 def test_a_new_supervisor_goes_on_with_what_jobs_have(rig, cards):
     first, second = rig.submit("one", **LONG), rig.submit("two", budget={"memory_gib": 50}, **LONG)
     for name in (first, second):
@@ -128,6 +131,7 @@ def test_a_new_supervisor_goes_on_with_what_jobs_have(rig, cards):
     assert seen_by(rig, after) == [UUIDS[0]]
 
 
+@pytest.mark.slow
 def test_processes_are_told_apart_by_their_keeper_and_a_failure_names_the_gpu_that_fails(rig, cards):
     name = rig.submit("mine", **LONG)
     pid = rig.process_of(name)
@@ -184,6 +188,7 @@ def test_processes_are_told_apart_by_their_keeper_and_a_failure_names_the_gpu_th
     until(lambda: [bool(row.left_out) for row in gpus(rig).gpus] == [False, True])
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, cards):
     rig = cold_rig
     rig.up(FINETOP_TEST_NO_ANSWER_S="1.0")
@@ -201,6 +206,7 @@ def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, cards):
     rig.wait_state(name, "finished")
 
 
+@pytest.mark.slow
 def test_the_process_that_waits_is_used_where_it_can_see_the_gpu_that_was_given(cold_rig, cards):
     cold_rig.up(FINETOP_SPARE="1")
     until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare)
@@ -225,6 +231,7 @@ def test_without_gpus_jobs_run_one_at_a_time_or_as_is_set(cold_rig):
     cold_rig.wait_because(names[2], "waits for one of 2 jobs to end")
 
 
+@pytest.mark.slow
 def test_a_gpu_that_torch_can_not_use_is_refused_before_queueing_and_the_cpu_is_not(cold_rig, cards):
     """The installed torch may be built for the CPU; one for CUDA finds no driver behind these cards."""
     cold_rig.up(FINETOP_TEST_TORCH="real")
@@ -252,6 +259,7 @@ def submit_command(rig, words, *sets):
     return rig.ask(Submit(loaded.resolved, loaded.text, "program")).name
 
 
+@pytest.mark.slow
 def test_a_command_gets_its_gpus_by_number_and_instances_by_uuid(rig, cards):
     """deepspeed's launcher reads only numbers (int("GPU-…") fails); CUDA names an instance by its UUID alone."""
     assert seen_by(rig, submit_command(rig, "/bin/true", "budget.gpus=2")) == ["0", "1"]
@@ -272,6 +280,7 @@ def test_a_launcher_that_takes_other_gpus_is_refused_before_queueing(rig):
     assert rig.ask(Runs()).rows == []
 
 
+@pytest.mark.slow
 def test_a_job_that_is_done_with_its_gpu_leaves_it_to_others_and_goes_on(rig, cards):
     """Its process keeps a CUDA context there, which is no use of the GPU; nor is it killed with the GPU."""
     first = rig.submit("export", budget={"memory_gib": 60}, releases=2, **{**LONG, "waits_at": 3})

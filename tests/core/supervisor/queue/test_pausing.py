@@ -53,6 +53,7 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
     assert [job.attempt for job in cold_rig.ask(GetRun(name)).jobs] == [1] * 5
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_by_itself_and_a_check_that_is_paused_too(cold_rig):
     tried = ALONE.replace("times: 0", "times: 2, wait_s: 0.2")
     cold_rig.settings = tried.replace("after_crash: false", "after_crash: true")

@@ -220,6 +220,7 @@ def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, caps
     assert [step.step for step in steps] == list(range(1, 401))
 
 
+@pytest.mark.slow
 def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
     for name in ("good", "torn", "older", "moved", "half", "newer"):
         quiet.run(name)
@@ -335,6 +336,7 @@ def test_a_running_supervisor_is_never_rebuilt_under(quiet, monkeypatch):
     os.close(held)
 
 
+@pytest.mark.slow
 def test_every_row_comes_back(quiet):
     """A small version, with one of each kind; the full life of a home is in the slow test above."""
     finished = data.Finished(since=1.0, ended=2.0)
@@ -527,6 +529,7 @@ NAMED = [
 ]
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_named_with_its_place_and_its_value_and_costs_itself_alone(quiet, tmp_path):
     told = two_sound_runs(quiet)
     file = quiet.home.root / run_records.STORE

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from triage_store import told_of
 from waiting import wait_until
 
@@ -16,6 +17,7 @@ from finetop.core.supervisor.endings import after_job
 from finetop.core.supervisor.requests import bisect
 
 
+@pytest.mark.slow
 def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:
     name = rig.submit("bad", steps=6, saved=[2, 4, 6], lost={"2": 0, "4": 30, "6": 30})
     rig.wait_state(name, "finished")

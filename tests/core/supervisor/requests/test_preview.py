@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from finetop.core.plan.result import Shown
 from finetop.core.protocol.messages.machine import LookAhead
@@ -17,6 +18,7 @@ CONFIG = {
 ROW = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}
 
 
+@pytest.mark.slow
 def test_a_plan_is_made_where_model_and_data_are(rig, tmp_path: Path) -> None:
     model = tmp_path / "small"
     model.mkdir()

@@ -26,6 +26,7 @@ def recipe_of(rig, name, **train):
     return {**recipe, "train": {**recipe["train"], **train}}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_newest_checkpoint_with_one_curve(rig):
     name = rig.submit(steps=12, saved=[4, 8], end="die", once=True)
     assert rig.wait_state(name, "failed").step == 12
@@ -71,6 +72,7 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_with_one_curve(rig):
         rig.ask(Resume(busy))
 
 
+@pytest.mark.slow
 def test_a_stage_waits_for_its_parent_and_starts_when_that_was_resumed(rig):
     resolved = load_recipe().resolved
 

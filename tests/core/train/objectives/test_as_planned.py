@@ -35,6 +35,7 @@ RUNS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_has_the_rows_and_steps_of_its_plan(name, train, tiny_model):
     rows, sections = RUNS[name]

@@ -40,6 +40,7 @@ def paying_share(folder):
     return statistics.mean(shares)
 
 
+@pytest.mark.slow
 def test_ppo_reaches_the_best_policy_there_is(train, tiny_model):
     """The optimum with a cost of beta per nat is p(a) ~ p0(a) exp(r(a) / beta): Ziegler et al. 2019, section 2.1.
 

@@ -104,6 +104,7 @@ def numbers(happened):
     return kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sections", "step"), [
     ({}, 6),  # in the second epoch, whose order must not depend on dropout in the first
     ({"method": {"name": "full"}, "objective": {"neftune_alpha": 5.0}, "train": {"optimizer": "adafactor"}},
@@ -180,6 +181,7 @@ def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):
     assert events.decode((tmp_path / "events.jsonl").read_bytes()).e == events.Resumed(4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "passes"), [("grpo", 1), ("rloo", 2)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, name, passes):
@@ -216,6 +218,7 @@ def losses(happened):
     return {step: value for step, value in found.items() if value is not None}
 
 
+@pytest.mark.slow
 def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_path, tiny_model, capsys):
     """At too high a rate the loss soon rises. Interrupted before that, it ends at the same step with the same best."""
     run = Run(tmp_path, tiny_model, train=PATIENT)
@@ -253,6 +256,7 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
     assert [event.step for event in more if isinstance(event, events.Best)] == [best]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_a_stop_left_out_is_made_up_for(tmp_path, tiny_model, monkeypatch):
     """A stop saves first and does not evaluate: the resumed run still has the same evaluations."""
     gentle = {**PATIENT, "learning_rate": 0.01, "max_steps": 8, "stop_early": None}

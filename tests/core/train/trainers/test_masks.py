@@ -46,6 +46,7 @@ def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model, attention):
     assert all(torch.allclose(with_mask, without, atol=1e-7) for with_mask, without in pairs)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_makes_no_mask_and_copies_no_keys(tiny_model):
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     trainer = Loss(model)

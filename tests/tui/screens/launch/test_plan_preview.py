@@ -133,6 +133,7 @@ def children() -> list[int]:
     return [child.pid for child in psutil.Process().children()]
 
 
+@pytest.mark.slow
 async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
     folder: Path, tiny_model: Path, app_at_home: FinetopApp, warm: str
 ) -> None:

@@ -759,6 +759,7 @@ async def test_keys_check_stop_kill_and_start_anew_and_a_refusal_is_said() -> No
         assert isinstance(app.screen, LaunchScreen)
 
 
+@pytest.mark.slow
 async def test_no_key_breaks_any_tab() -> None:
     skipped = ("search", "new", "back", "stop", "kill", "tab(1)", "tab(-1)", "log", "steps")
     actions = [key.action for key in KEYS if key.action not in skipped]

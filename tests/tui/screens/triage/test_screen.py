@@ -161,6 +161,7 @@ async def test_a_lost_item_is_found_by_its_words_and_the_checkpoint_that_lost_it
         assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
 
 
+@pytest.mark.slow
 async def test_the_pane_follows_the_cursor_which_goes_to_every_task_and_turned_to_every_run(
     store: duckdb.DuckDBPyConnection,
 ) -> None:
@@ -184,6 +185,7 @@ async def test_the_pane_follows_the_cursor_which_goes_to_every_task_and_turned_t
         assert "▸ ✗ sql-full-2e-5" in text_of(app)
 
 
+@pytest.mark.slow
 async def test_it_says_which_rows_are_in_view_if_not_all_are(tmp_path: Path) -> None:
     runs = {f"run-{at}": (at % 5, 0, 0, 0, 0, 0, 0) for at in range(14)}
     connection = make_store(tmp_path, runs, steps=False)
@@ -197,6 +199,7 @@ async def test_it_says_which_rows_are_in_view_if_not_all_are(tmp_path: Path) -> 
     connection.close()
 
 
+@pytest.mark.slow
 async def test_a_reason_is_typed_the_badge_falls_u_takes_it_back_and_a_run_is_owned_fixed_and_noted(
     store: duckdb.DuckDBPyConnection,
 ) -> None:

@@ -23,6 +23,7 @@ def _interrupted(seconds):
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     assert finetop("approaches")[1].startswith("No comparisons yet.")
     code, out, _ = finetop("approaches", recipe, "--only", "prompt,lora,retrieval", "--seeds", "2", "--hold")

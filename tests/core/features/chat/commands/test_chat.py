@@ -26,6 +26,7 @@ def chats_of(rig, name):
     return [job for job in rig.ask(GetRun(name)).jobs if job.verb == "chat"]
 
 
+@pytest.mark.slow
 def test_ask_prints_an_answer_and_closes_its_chat(rig, finetop, name, tmp_path, monkeypatch):
     broken = sends(b'{"error": {"message": "no such model"}}', status=404)
     texts = [says("Good", " day"), says("One"), says("Two\n"), says("x"), broken]
@@ -66,6 +67,7 @@ def test_what_the_reader_must_know_of_a_side_stands_above_the_answers_and_beside
         assert document["notices"] == ["its weights changed."]
 
 
+@pytest.mark.slow
 def test_chat_line_by_line(rig, finetop, name, monkeypatch):
     with chat_server(says("Hello"), says("Yes"), says("New")) as one, chat_server(says("Two")) as two:
         sides = [
@@ -82,6 +84,7 @@ def test_chat_line_by_line(rig, finetop, name, monkeypatch):
     wait_until(lambda: not any(job.is_under_way for job in chats_of(rig, name)), "it is closed")
 
 
+@pytest.mark.slow
 def test_two_chats_line_by_line_do_not_end_each_other(rig, finetop, name, monkeypatch):
     """The second is opened, used and closed while the first waits for its next prompt."""
     with chat_server(says("One"), says("Two"), says("Three")) as server:

@@ -33,6 +33,7 @@ def two(rig, tmp_path):
     return faq
 
 
+@pytest.mark.slow
 def test_a_file_that_was_edited_is_another_version_and_numbers_stay(finetop, rig, two, tmp_path):
     code, out, _ = finetop("data")
     assert code == 0
@@ -89,6 +90,7 @@ def test_a_file_that_was_edited_is_another_version_and_numbers_stay(finetop, rig
     assert facts.before == 1 and "its row hashes were deleted" in facts.difference.why_not
 
 
+@pytest.mark.slow
 def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     rig.submit("three", steps=1, reads=[str(two)])
     rig.submit("old", steps=1, tells=1)
@@ -120,6 +122,7 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     assert late in out and late not in finetop("show", "three")[1]
 
 
+@pytest.mark.slow
 def test_runs_that_were_measured_on_different_tests_say_so(finetop, rig, tmp_path):
     faq, test = write(tmp_path / "faq.jsonl", rows_of(4)), tmp_path / "test.jsonl"
     for name, edits in (("one", ()), ("two", (1,)), ("three", (1,))):

@@ -10,6 +10,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import EventsAnswer
 
 
+@pytest.mark.slow
 def test_a_verdict_is_printed_as_soon_as_it_is_there_and_an_unexpected_one_too(rig, finetop, monkeypatch):
     def queue(*_):
         return {name: rig.submit(name, steps=20, lost=points, check=True) for name, points in lost.items()}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from finetop.core.features.export import requests
 from finetop.core.protocol.messages.runs import GetRun
 
 
+@pytest.mark.slow
 def test_gguf_is_a_format_and_another_name_a_folder(finetop, rig, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(requests.parts, "require", lambda package: None)
@@ -33,6 +36,7 @@ def test_gguf_is_a_format_and_another_name_a_folder(finetop, rig, tmp_path, monk
         assert code == 2 and says in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_refused_file_is_named_and_the_others_are_written(finetop, rig, tmp_path):
     name = rig.submit("one", steps=4, saved=[4], refused=["q2_k"])
     rig.wait_state(name, "finished")
@@ -53,6 +57,7 @@ def test_a_refused_file_is_named_and_the_others_are_written(finetop, rig, tmp_pa
     assert "q2_k: REGRESSED -12.0 against what was trained, 2.1x smaller, refused" in out
 
 
+@pytest.mark.slow
 def test_an_export_of_a_step_that_regressed_says_so_first_and_in_its_files(finetop, rig, tmp_path):
     name = rig.submit("bad", steps=4, saved=[2, 4], lost=30, check=True)
     rig.wait_job(name, "check")
@@ -85,6 +90,7 @@ def test_a_killed_export_leaves_nothing_and_clean_names_what_could_not_be_remove
     assert finetop("clean", "--yes")[0] == 0 and not half.exists()
 
 
+@pytest.mark.slow
 def test_an_export_that_is_tried_again_has_not_failed(finetop_of, cold_rig, tmp_path):
     rig, finetop = cold_rig, finetop_of(cold_rig.home)
     rig.settings = "settings: 1\nretry: {times: 1, wait_s: 0}\n"

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 TRIED: set[str] = set()  # tokenizers whose rule was found by trial, once each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", gguf_models.MODELS)
 def test_a_sound_file_is_not_refused(name: str, llama: Process, tmp_path: Path) -> None:
     kind = gguf_models.MODELS[name][2]

@@ -52,6 +52,7 @@ def content_of(folder):
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+@pytest.mark.slow
 def test_what_arrives_is_what_the_dry_run_showed(world, cold_rig, hub, finetop_of, tmp_path):
     finetop = finetop_of(cold_rig.home)
     push = ("push", "one", REPO, "--to", str(world))

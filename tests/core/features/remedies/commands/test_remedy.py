@@ -3,6 +3,7 @@
 import json
 
 import msgspec
+import pytest
 from typed import refuses
 
 from finetop.core.features.remedies.commands.remedy import print_answer
@@ -11,6 +12,7 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.runs import RemedyRow
 
 
+@pytest.mark.slow
 def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig):
     name = rig.submit("one", steps=20, lost=30, check=True, fixed=["interpolate-0.5", "interpolate-0.25"])
     rig.wait_job(name, "check")

@@ -60,6 +60,7 @@ approaches: {only: [prompt, lora]}
 """
 
 
+@pytest.mark.slow
 def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, rig, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "a", "completion": "b"}\n' * 5)

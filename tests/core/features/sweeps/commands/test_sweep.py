@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
 from rig import write_recipe
 from typed import refuses
 
 from finetop.core.protocol.messages.runs import Runs
 
 
+@pytest.mark.slow
 def test_a_sweep_over_rates_and_seeds_is_queued_run_and_told_of(rig, finetop, tmp_path):
     assert finetop("sweep")[1].startswith("No sweeps yet.")
     recipe = str(write_recipe(tmp_path, "tone"))

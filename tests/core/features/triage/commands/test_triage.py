@@ -35,6 +35,7 @@ def checked(rig):
     return rig
 
 
+@pytest.mark.slow
 def test_from_what_was_lost_to_who_has_taken_it(checked, finetop):
     code, out, _ = finetop("triage")
     assert (code, out.splitlines()[0]) == (0, "1 new")

@@ -1,0 +1,34 @@
+"""A few of many cases that are alike, drawn by the day's date: `make nightly` runs them all."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+DAY = "FINETOP_TEST_DAY"  # workers of a test run that passes midnight draw the same
+
+
+def drawn(
+    cases: Iterable[Any], most: int, *, always: Sequence[Any] = (), marks: Sequence[pytest.MarkDecorator] = ()
+) -> list[Any]:
+    """Return all cases as pytest's parameters: `always` and `most` others with these marks, the rest for the night."""
+    cases = list(cases)
+    others = [case for case in cases if case not in always]
+    chosen = random.Random(f"{today()} {len(others)}").sample(others, min(most, len(others)))
+    return [
+        param(case, marks if case in always or case in chosen else [pytest.mark.nightly]) for case in cases
+    ]
+
+
+def param(case: Any, marks: Sequence[pytest.MarkDecorator]) -> Any:
+    return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=marks)
+
+
+def today() -> str:
+    """Return the date that a test run began on, for its workers too."""
+    return os.environ.setdefault(DAY, time.strftime("%F"))
