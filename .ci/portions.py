@@ -217,19 +217,25 @@ def tell(portions: list[Portion]) -> None:
         print(f"first failure: {test}: {reason_of(text)}")
     reasons = Counter(why for portion in portions for why in portion.skipped.values()).most_common()
     more = len(reasons) - SHOWN
-    shown = [f"{count} {why}" for why, count in reasons[:SHOWN]] + ([f"{more} more reasons"] if more > 0 else [])
+    shown = [f"{count} {why}" for why, count in reasons[:SHOWN]] + (
+        [f"{more} more reasons"] if more > 0 else []
+    )
     print(f"skipped: {'; '.join(shown) or 'none'}")
     seconds = sorted(((s, test) for portion in portions for test, s in portion.seconds.items()), reverse=True)
     print("dearest:", *(f"{s:.0f} s {test.rpartition('/')[2]}" for s, test in seconds[:DEAREST]))
     counts = [portion.passed() for portion in portions], [len(portion.failed_twice()) for portion in portions]
-    print(f"{sum(counts[0])} passed, {sum(counts[1])} failed, {sum(len(p.skipped) for p in portions)} skipped")
+    print(
+        f"{sum(counts[0])} passed, {sum(counts[1])} failed, {sum(len(p.skipped) for p in portions)} skipped"
+    )
     print(f"{sum(portion.minutes for portion in portions):.1f} min in all", flush=True)
 
 
 def reason_of(text: str) -> str:
     """Return the line of a failure's text that says why."""
     lines = text.strip().splitlines()
-    return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[-1] if lines else "")[:300]
+    return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[-1] if lines else "")[
+        :300
+    ]
 
 
 def main() -> int:

@@ -78,15 +78,22 @@ def test_what_passes_alone_is_no_failure_and_skips_are_counted_by_reason(tmp_pat
     done = run_portions(tmp_path, slow=TESTS)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("it was the load") >= 2
-    assert "    1 needs a GPU\n" in done.stdout
+    assert "skipped: 1 needs a GPU\n" in done.stdout
     assert "failed once, passed alone: test_slow.py::test_passes_when_alone[a b]\n" in done.stdout
     assert "slow     ok      14 passed, 2 of them at the second try, 0 failed, 1 skipped" in done.stdout
+    *_, failed, _, dearest, counts, total = done.stdout.splitlines()
+    assert (
+        failed.startswith("first failure: test_slow.py::test_passes_when_alone[")
+        and "it was the load" in failed
+    )
+    assert re.match(r"dearest: \d+ s test_slow.py::\w+", dearest) and dearest.count("test_slow.py::") == 5
+    assert counts == "14 passed, 0 failed, 1 skipped" and total.endswith("min in all")
 
 
 def test_what_dies_costs_no_other_test_and_each_portion_runs(tmp_path: Path) -> None:
     done = run_portions(tmp_path, gone="import no_such_package\n", test=TESTS + CRASHES, slow=TESTS + FAILS)
     assert done.returncode == 1
-    *_, gone, test, slow, total = done.stdout.splitlines()
+    *_, gone, test, slow, _, _, _, _, total = done.stdout.splitlines()
     assert gone.startswith("make gone     FAILED  0 passed")
     assert re.match(
         r"make test     ok      16 passed, [34] of them at the second try, 0 failed, 1 skipped", test
@@ -96,3 +103,11 @@ def test_what_dies_costs_no_other_test_and_each_portion_runs(tmp_path: Path) -> 
     )
     assert "FAILED TWICE: test_slow.py::test_fails\n" in done.stdout
     assert total.endswith("min in all")
+
+
+def test_where_most_fail_none_is_tried_again_and_no_other_portion_is_run(tmp_path: Path) -> None:
+    many = "import pytest\n@pytest.mark.parametrize('n', range(41))\ndef test_fails(n): assert 0, 'all of them'\n"
+    done = run_portions(tmp_path, test=many, slow=TESTS)
+    assert done.returncode == 1
+    assert "make slow     not run: more than 40 tests had failed" in done.stdout
+    assert "again, alone" not in done.stdout and "0 passed, 41 failed, 0 skipped\n" in done.stdout

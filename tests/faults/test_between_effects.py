@@ -18,12 +18,11 @@ from typing import Any
 
 import pytest
 import store_rows
-from drawn import today
+from drawn import EACH, drawn, today
 from dumping import differences, dump
 from dying import MORE
 from rig import RECIPE
 from still import make_checkpoint, still
-from waiting import times
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.features.export.messages import Export
@@ -48,7 +47,6 @@ from finetop.core.supervisor.state import Supervisor
 PROGRAM = Path(__file__).with_name("dying.py")
 STEPS = (10, 20, 30, 40, 50)
 DAY_S = 86_400
-EACH = times(20) == 20
 
 
 @dataclass
@@ -181,7 +179,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("what", WHOLE)
+@pytest.mark.parametrize("what", drawn(WHOLE, 3))
 def test_what_is_asked_for_is_done_whole_or_not_at_all(pattern, tmp_path, dying, survived, what):
     home = Home(tmp_path / "home")
     does = request(WHOLE[what])

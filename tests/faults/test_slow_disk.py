@@ -8,7 +8,7 @@ import sys
 import pytest
 import shim
 from rig import counted
-from waiting import LIMIT_S, wait_until
+from waiting import LIMIT_S, times, wait_until
 
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol import runs as data
@@ -80,15 +80,15 @@ def test_while_no_call_returns_the_app_and_its_questions_are_answered(live, made
 def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, made, survived, what):
     number = errno.ESTALE if what == "error" else errno.ENOLCK
     words = "stale file handle" if what == "error" else "no locks available"
-    wrong, begun, times = 0, attempt(live, "long-one"), 20
-    for _ in range(times):
+    wrong, begun, repeats = 0, attempt(live, "long-one"), times(20, 4)
+    for _ in range(repeats):
         made.set(folder=live.home.runs, **{what: number})
         wait_until(lambda: words in live.ask(Changes(0, 0.0)).trouble, "it is said")
         wrong += data.word(live.ask(GetRun("long-one")).row.state) != "running"
         made.set()
         wait_until(lambda: not live.ask(Changes(0, 0.0)).trouble, "recovered")
     fault = "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)"
-    survived("18", fault, repeats=times, **stopped(live, "long-one", begun, wrong))
+    survived("18", fault, repeats=repeats, **stopped(live, "long-one", begun, wrong))
 
 
 @needs_shim

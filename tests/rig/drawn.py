@@ -6,11 +6,14 @@ import os
 import random
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from waiting import times
 
 DAY = "FINETOP_TEST_DAY"  # workers of a test run that passes midnight draw the same
+Case = TypeVar("Case")
+EACH = times(20) == 20  # by night, when nothing is left out
 
 
 def drawn(
@@ -23,6 +26,17 @@ def drawn(
     return [
         param(case, marks if case in always or case in chosen else [pytest.mark.nightly]) for case in cases
     ]
+
+
+def few(cases: Iterable[Case], most: int) -> list[Case]:
+    """Return `most` of the cases, in their order; by night all. For a test that goes through several."""
+    cases = list(cases)
+    kept = (
+        range(len(cases))
+        if EACH or most >= len(cases)
+        else random.Random(today()).sample(range(len(cases)), most)
+    )
+    return [cases[at] for at in sorted(kept)]
 
 
 def param(case: Any, marks: Sequence[pytest.MarkDecorator]) -> Any:

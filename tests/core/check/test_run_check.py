@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from drawn import drawn
 from tiny_run import chat, of, read_events, write_rows
 from waiting import TORCH_LIMIT_S
 
@@ -91,7 +94,7 @@ def result_in(happened: list[Any]) -> check_result.CheckResult:
 
 
 @pytest.mark.slow
-def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter):
+def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter, warm):
     save_adapter(checkpoint, 0.0)
     first = make_job(home, tiny_model, 1)
     happened = run_to_its_end(first)
@@ -139,6 +142,8 @@ def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter)
 def test_the_time_left_is_that_of_all_phases(home, checkpoint, tiny_model, save_adapter, monkeypatch):
     """While the base is measured, all that the tuned model will be asked is still ahead."""
     monkeypatch.setattr(scoring_passes, "SLOWEST_PHASE_S", 0.0)
+    ticks = count()  # the time is a number of looks at the clock: the pace changes on no machine
+    monkeypatch.setattr(scoring_passes, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     save_adapter(checkpoint, BROKEN)
     folder = make_job(home, tiny_model, 1, more=[])
     assert work(folder) == events.Ended("finished")
@@ -148,11 +153,11 @@ def test_the_time_left_is_that_of_all_phases(home, checkpoint, tiny_model, save_
             ahead.setdefault(phase.name, []).append(phase.left_s * phase.per_s)
     assert min(ahead["measuring base"]) > 40 + 30 + 12
     pairs = next(items for name, items in ahead.items() if name.startswith("scoring"))
-    assert pairs[-1] < 1.2 * pairs[0]  # an estimate, whose pace changes on a busy machine
+    assert pairs[-1] < pairs[0]
 
 
 @pytest.mark.slow
-def test_a_full_checkpoint_that_is_the_base_shares_its_scores(home, checkpoint, tiny_model):
+def test_a_full_checkpoint_that_is_the_base_shares_its_scores(home, checkpoint, tiny_model, warm):
     checkpoint.parent.mkdir(parents=True)
     checkpoint.symlink_to(tiny_model)
     happened = run_to_its_end(make_job(home, tiny_model, 1, {"method": {"name": "full"}}))
@@ -237,8 +242,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     assert len({key for (model, *_), key in last.items() if model == "base"}) == 3  # all from the last plan
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+@pytest.mark.parametrize("quantize", drawn(["nf4", "int8"], 1, marks=[pytest.mark.slow]))
 def test_a_check_in_fewer_bits(home, checkpoint, tiny_model, save_adapter, quantize):
     """An adapter that changes nothing changes nothing with a quantized base either, nor does drift."""
     save_adapter(checkpoint, 0.0)

@@ -1,6 +1,7 @@
 """Each architecture of docs/models.md goes all the way: tuned, checked against its base, exported and verified.
 
-`FINETOP_MODELS_PAGE=docs/models.md pytest -m slow tests/core/models/test_architectures.py` rewrites its table.
+`FINETOP_MODELS_PAGE=docs/models.md pytest -m 'slow or nightly' tests/core/models/test_architectures.py` rewrites its
+table.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from architectures import MODELS
+from drawn import drawn
 from tiny_run import chat, write_rows
 
 from finetop.core.runtime.home import Home
@@ -92,9 +94,8 @@ def go_all_the_way(model: str, method: str, tiny_model: Path, place: Path) -> di
         finetop("supervisor", "stop")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("model", "method"), PAIRS)
-def test_an_architecture_goes_all_the_way(model, method, tiny_model, tmp_path):
+@pytest.mark.parametrize(("model", "method"), drawn(PAIRS, 5, marks=[pytest.mark.slow]))
+def test_an_architecture_goes_all_the_way(model, method, tiny_model, tmp_path, warm):
     told = go_all_the_way(model, method, tiny_model, tmp_path)
     if page := os.environ.get("FINETOP_MODELS_PAGE"):
         write_row(Path(page), model, method, told)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from drawn import drawn
 from python_call import call
 from tiny_run import chat, recipe_text, write_rows
 
@@ -17,7 +18,6 @@ from finetop.core.commands.main import main
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
 
-pytestmark = pytest.mark.slow
 # A job as a keeper starts it; at its end it says the most that it held, as the kernel counts it.
 JOB = """
 from finetop.core import run_job
@@ -59,7 +59,7 @@ def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", drawn(RUNS, 1, marks=[pytest.mark.slow]))
 def test_a_peak_is_what_was_planned(
     name: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:

@@ -173,7 +173,7 @@ def test_a_page_of_ten_thousand_runs_is_one_small_query(connection):
     began = time.process_time()
     page = whole_list(connection, offset=5000)
     assert page.rows[0].name == "run-4999"
-    assert time.process_time() - began < 0.5  # about 0.01 s; this only catches a plan that went wrong
+    assert time.process_time() - began < 5  # 0.01 here; this only catches a plan that went wrong
 
 
 def test_migrations_are_read_where_the_locale_is_not_utf_8():

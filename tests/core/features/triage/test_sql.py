@@ -183,7 +183,7 @@ def test_a_table_of_a_thousand_runs_opens_at_once(connection, tmp_path) -> None:
     answer = page(connection, limit=100)
     took = time.process_time() - began
     assert (answer.total, len(answer.rows), len(answer.tasks)) == (1080, 100, 12)
-    assert took < 0.3
+    assert took < 5  # 0.1 here; a query a run takes a minute
 
 
 @pytest.mark.slow
