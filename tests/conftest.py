@@ -44,6 +44,7 @@ TEMPLATE = (
 )
 
 
+UNTIL = "FINETOP_TEST_UNTIL"  # when no further test is begun
 PRETENDED: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()  # its native half
 WARM_PROGRAM: pytest.StashKey[str] = pytest.StashKey()
 WARM: pytest.StashKey[tempfile.TemporaryDirectory[str]] = (
@@ -66,6 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Set what must be set before torch is imported: as a job has it, so that peaks are those of a job's allocator."""
     job_process.set_environment()
+    os.environ.setdefault("FINETOP_TEST_DAY", time.strftime("%F"))  # also for a run that passes midnight
     record = os.environ.pop("FINETOP_TEST_RECORD", "")  # not for a pytest that a test starts
     if record and not hasattr(config, "workerinput"):
         from outcome_record import OutcomeRecord
@@ -75,8 +77,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from durations import Durations
 
         config.pluginmanager.register(Durations(Path(durations)))
+        if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+            del os.environ["FINETOP_TEST_DURATIONS"]  # nor that
     if limit_s := os.environ.pop("FINETOP_TEST_SECONDS", ""):
-        os.environ["FINETOP_TEST_UNTIL"] = str(time.time() + float(limit_s))  # for the workers too
+        os.environ[UNTIL] = str(time.time() + float(limit_s))  # for the workers too
     if config.getoption("--pretended-gpu"):
         import pretended_guard
 
@@ -149,7 +153,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     gpu(needs="kernels"): the pretended GPU has none; gpu(packages=("trl",)): a machine with a GPU may lack them.
     """
-    if time.time() > float(os.environ.get("FINETOP_TEST_UNTIL", "inf")):
+    if time.time() > float(os.environ.get(UNTIL, "inf")):
         pytest.skip("its turn never came: make test runs it")
     mark = item.get_closest_marker("gpu")
     if mark is None:

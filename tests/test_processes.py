@@ -29,6 +29,7 @@ def test_importing_a_process_loads_nothing_forbidden(modules):
     assert made.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_has_worked_has_loaded_no_torch():
     """Deferred imports stay deferred: a beat, a page, a submit and a query in one process."""
     code = """

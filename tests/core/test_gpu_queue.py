@@ -35,7 +35,11 @@ def finetop(tmp_path):
         pytest.param("gpu", marks=pytest.mark.gpu(needs="driver", packages=("duckdb", "trl", "datasets"))),
     ],
 )
-def test_two_runs_share_a_card_and_one_is_stopped_killed_and_resumed(finetop, tiny_model, tmp_path, where):
+def test_two_runs_share_a_card_and_one_is_stopped_killed_and_resumed(
+    finetop, tiny_model, tmp_path, where, request
+):
+    if where == "cpu":  # a process that has begun CUDA can't be forked
+        request.getfixturevalue("warm")
     tiny_run.write_rows(tmp_path / "rows.jsonl", LAMPS)
     budget = {"memory_gib": 2.0} if where == "gpu" else {}
     for name in NAMES:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import pytest
 from waiting import times
 
-DAY = "FINETOP_TEST_DAY"  # workers of a test run that passes midnight draw the same
 Case = TypeVar("Case")
 EACH = times(20) == 20  # by night, when nothing is left out
 
@@ -24,7 +23,8 @@ def drawn(
     others = [case for case in cases if case not in always]
     chosen = random.Random(f"{today()} {len(others)}").sample(others, min(most, len(others)))
     return [
-        param(case, marks if case in always or case in chosen else [pytest.mark.nightly]) for case in cases
+        param(case, marks if case in always or case in chosen else [*marks, pytest.mark.nightly])
+        for case in cases
     ]
 
 
@@ -44,5 +44,5 @@ def param(case: Any, marks: Sequence[pytest.MarkDecorator]) -> Any:
 
 
 def today() -> str:
-    """Return the date that a test run began on, for its workers too."""
-    return os.environ.setdefault(DAY, time.strftime("%F"))
+    """Return the date that a test run began on (tests/conftest.py sets it, so that its workers draw the same)."""
+    return os.environ.get("FINETOP_TEST_DAY") or time.strftime("%F")

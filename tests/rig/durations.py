@@ -29,7 +29,6 @@ from typing import Any
 
 import pytest
 
-FILE = "FINETOP_TEST_DURATIONS"
 OWN, SIMULATING = "computing", "simulating"
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang")
 DEAREST = 60

@@ -1,14 +1,16 @@
 """Real training jobs in two ranks on the CPU (gloo): made, started as the supervisor would, and read.
 
-    torchrun … rank_jobs.py JOB_FOLDER…
+    python rank_jobs.py JOB_FOLDER…
 
-As a program it runs several jobs in a row in the same ranks, so that a test imports only once.
+As a program it is a rank that runs several jobs in a row. The Python of warm_python.py forks it from a process that has
+imported torch, and no torchrun, which imports torch too, is between; tests/faults/test_rank_dies.py has one.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import msgspec
 from tiny_run import IN_SUITE, chat, recipe_text, write_rows, write_suite
-from waiting import TORCH_LIMIT_S
+from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
@@ -103,18 +105,34 @@ def start(job: Path, count: int) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def run_all(jobs: list[Path], count: int) -> None:
-    """Run jobs one after another in the same ranks; all must succeed."""
-    command = ranks.launch_command(jobs[0], count)
-    done = subprocess.run(
-        [*command[:-3], __file__, *map(str, jobs)],
-        env={**environment(), "PYTHONPATH": str(Path(__file__).parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TORCH_LIMIT_S * len(jobs),
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+def run_all(jobs: list[Path], count: int, program: str) -> None:
+    """Run jobs one after another in the same ranks, which this Python starts itself; all must succeed."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    log = jobs[0] / "ranks.txt"
+    with log.open("w") as output:
+        members = [
+            subprocess.Popen(
+                [program, __file__, *map(str, jobs)], stdout=output, stderr=output, cwd=jobs[0],
+                env={**environment(), **({} if count == 1 else {**meeting, **place_of(rank, count)})},
+            )
+            for rank in range(count)
+        ]  # fmt: skip
+    try:
+        wait_until(
+            lambda: any(member.poll() for member in members) or all(m.poll() == 0 for m in members),
+            log.read_text, TORCH_LIMIT_S * len(jobs),
+        )  # fmt: skip
+    finally:
+        for member in members:
+            member.kill()
+    assert [member.wait() for member in members] == [0] * count, log.read_text()[-6000:]
+
+
+def place_of(rank: int, count: int) -> dict[str, str]:
+    """Return what torchrun tells a rank of its place."""
+    own, all_of_them = str(rank), str(count)
+    return {"RANK": own, "LOCAL_RANK": own, "WORLD_SIZE": all_of_them, "LOCAL_WORLD_SIZE": all_of_them}
 
 
 def main() -> int:

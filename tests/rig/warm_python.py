@@ -28,6 +28,7 @@ from typing import Any
 
 from execnet.gateway_io import popen_bootstrapline  # how pytest-xdist starts a worker
 
+RANK_JOBS = str(Path(__file__).with_name("rank_jobs.py"))
 CLIENT = """#!{python} -SEs
 import json, os, signal, socket, sys
 
@@ -38,6 +39,8 @@ words = words[len(flags):]
 
 def is_heavy():
     if words[:2] == ["-m", "finetop.core.train.rehearsal"] or words == ["-u", "-c", {worker!r}]:
+        return True
+    if words[0] == {rank_jobs!r}:
         return True
     if len(words) != 3 or "RANK" in os.environ or words[:2] != ["-m", "finetop.core.run_job"]:
         return False
@@ -56,7 +59,7 @@ if not is_heavy():
     os.execv(PYTHON, [PYTHON, *flags, *words])
 server = socket.socket(socket.AF_UNIX)
 server.connect({socket!r})
-request = json.dumps([words[1], words[2:], os.getcwd(), dict(os.environ)]).encode()
+request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
 server.sendall(request)
 with server.makefile() as answers:
@@ -76,7 +79,13 @@ def begin(folder: Path, owner: int) -> Path:
     folder.mkdir()
     program, place = folder / "python", str(folder / "socket")
     program.write_text(
-        CLIENT.format(python=sys.executable, own=str(program), socket=place, worker=popen_bootstrapline)
+        CLIENT.format(
+            python=sys.executable,
+            own=str(program),
+            socket=place,
+            worker=popen_bootstrapline,
+            rank_jobs=RANK_JOBS,
+        )
     )
     program.chmod(0o700)
     listening = socket.socket(socket.AF_UNIX)
@@ -176,8 +185,8 @@ def kill(pid: int) -> None:
 
 
 def become(request: list[Any], files: list[int]) -> None:
-    """Become the module's program until it ends."""
-    module, words, folder, environment = request
+    """Become the program until it ends: `-m MODULE …`, `-u -c CODE` or `FILE …`."""
+    words, folder, environment = request
     os.setpgid(0, 0)
     for number, file in enumerate(files):
         os.dup2(file, number)
@@ -185,12 +194,16 @@ def become(request: list[Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.argv = [module, *words]
-    if module == "-c":
+    if words[0] == "-m":
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-u":
+        sys.argv = words[1:]
         sys.modules["__main__"] = main_module = ModuleType("__main__")
-        exec(words[0], main_module.__dict__)
+        exec(words[2], main_module.__dict__)
     else:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
 
 
 def main() -> int:

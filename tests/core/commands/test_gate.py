@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy
 import pytest
+from drawn import drawn
 from gguf import GGUFReader
 from made_elsewhere import save_adapter
 from safetensors.numpy import load_file, save_file
 
 from finetop.core.protocol.messages.runs import GetRun
 
-pytestmark = pytest.mark.slow  # each checks twice, with the real scorer
+SLOW = pytest.mark.slow  # each checks twice, with the real scorer
 LLAMA_CPP = pytest.mark.skipif(
     find_spec("llama_cpp_py_sync") is None, reason="llama.cpp is not installed: finetop[gguf]"
 )
@@ -113,18 +114,14 @@ def checked(finetop, which, *options):
     return json.loads(out), err, code
 
 
+PLACES = [(by_path, whole), (by_path, adapter), (of_import, whole), (of_import, adapter), (of_command, whole)]
+PLACES += [(of_merged, adapter)]
+IN_GGUF = [(of_gguf, adapter), (of_command_with_gguf, adapter)]
+
+
 @pytest.mark.parametrize(
     ("place", "make"),
-    [
-        (by_path, whole),
-        (by_path, adapter),
-        (of_import, whole),
-        (of_import, adapter),
-        (of_command, whole),
-        (of_merged, adapter),
-        pytest.param(of_gguf, adapter, marks=LLAMA_CPP),
-        pytest.param(of_command_with_gguf, adapter, marks=LLAMA_CPP),
-    ],
+    [*drawn(PLACES, 2, marks=[SLOW]), *drawn(IN_GGUF, 1, marks=[SLOW, LLAMA_CPP])],
     ids=lambda function: function.__name__,
 )
 def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_model, place, make):

@@ -102,7 +102,7 @@ REFUSED = {  # what the error says: files, sections of the recipe (@ is the fold
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("error", REFUSED)
-def test_it_refuses_what_the_job_would(error, folder, command):
+def test_it_refuses_what_the_job_would(error, folder, command, warm):
     files, sections = REFUSED[error]
     for file, rows in files.items():
         folder.write(file, rows)

@@ -94,7 +94,7 @@ def go_all_the_way(model: str, method: str, tiny_model: Path, place: Path) -> di
         finetop("supervisor", "stop")
 
 
-@pytest.mark.parametrize(("model", "method"), drawn(PAIRS, 5, marks=[pytest.mark.slow]))
+@pytest.mark.parametrize(("model", "method"), drawn(PAIRS, 3, marks=[pytest.mark.slow]))
 def test_an_architecture_goes_all_the_way(model, method, tiny_model, tmp_path, warm):
     told = go_all_the_way(model, method, tiny_model, tmp_path)
     if page := os.environ.get("FINETOP_MODELS_PAGE"):

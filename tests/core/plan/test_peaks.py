@@ -64,7 +64,7 @@ def test_a_peak_is_what_was_planned(
     name: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     rows, sections = RUNS[name]
-    train = {"train": {"max_steps": 12, "learning_rate": 1e-4}, "data": {"max_tokens": 256}}
+    train = {"train": {"max_steps": 6, "learning_rate": 1e-4}, "data": {"max_tokens": 256}}
     text = recipe_text(model, write_rows(tmp_path / "rows.jsonl", rows), train, sections)
     home = tmp_path / "home"
     monkeypatch.setenv("FINETOP_HOME", str(home))

@@ -203,6 +203,7 @@ def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothi
     assert not cold_rig.home.root.exists()
 
 
+@pytest.mark.slow
 def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
     first = cold_rig.up()
     old = cold_rig.submit("old", waits_at=1)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from drawn import few
 from rank_jobs import WAYS, going_on, make_job, make_run, run_all
 from safetensors.torch import load_file
 from tiny_run import TEXT, curve, of, read_events
@@ -17,11 +18,13 @@ from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_folder import home_of, read_spec
 
 pytestmark = pytest.mark.slow
+EXPORTED = few(["sft-full", "sft-lora", "sft-qlora-divided"], 1)
+NAMES = EXPORTED + few([name for name in WAYS if name not in EXPORTED], 1)
 UNCHECKED = {"check": {"general": None}, "drift": {"every": None}, "samples": {"count": 0}}
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory, tiny_model):
+def jobs(tmp_path_factory, tiny_model, warm_program):
     """Run each setup on two ranks in batches of 2, and on one in batches of 4; return the jobs' folders."""
     folder = tmp_path_factory.mktemp("ranks")
     made = {
@@ -29,10 +32,11 @@ def jobs(tmp_path_factory, tiny_model):
             make_run(folder / f"{name}-{count}", tiny_model, name, **sections), count, batch_size=4 // count
         )
         for name, sections in WAYS.items()
+        if name in NAMES
         for count in (1, 2)
     }
     for count in (1, 2):
-        run_all([made[name, count] for name in WAYS], count)
+        run_all([made[name, count] for name in NAMES], count, warm_program)
     return made
 
 
@@ -44,7 +48,7 @@ def weights_of(job):
 ONCE = (events.Started, events.Planned, events.DataRead, events.Checkpoint, events.Sample, events.Ended)
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", NAMES)
 def test_losses_weights_and_events_are_those_of_one_process(jobs, name):
     one, two = (read_events(jobs[name, count]) for count in (1, 2))
     for key in ("loss", "grad_norm", "tokens", "learning_rate"):
@@ -78,7 +82,9 @@ RECEIVED = {
 }  # fmt: skip
 
 
-def test_a_rank_that_received_its_weights_trains_as_one_that_read_them(tmp_path, tiny_model, monkeypatch):
+def test_a_rank_that_received_its_weights_trains_as_one_that_read_them(
+    tmp_path, tiny_model, monkeypatch, warm_program
+):
     """Every file of every checkpoint is bit-identical, including randomly initialised heads and dropout."""
     written = []
     for way in ("received", "read"):
@@ -88,7 +94,7 @@ def test_a_rank_that_received_its_weights_trains_as_one_that_read_them(tmp_path,
         for name, sections in RECEIVED.items():
             sections = {**sections, "model": {"dtype": "bfloat16"}}
             made[name] = make_job(make_run(tmp_path / way / name, tiny_model, name, **sections), 2)
-        run_all(list(made.values()), 2)
+        run_all(list(made.values()), 2, warm_program)
         written.append(
             {
                 (name, str(file.relative_to(job.parent.parent))): file.read_bytes()
@@ -124,7 +130,7 @@ def test_the_first_rank_alone_reads_a_model_that_is_divided(tmp_path, monkeypatc
     assert [places(rank, adapter, "train.parallel=fsdp") for rank in (0, 1)] == ["cpu", "cpu"]
 
 
-def test_batches_that_are_added_up_and_whole_copies_come_to_the_same(tmp_path, tiny_model):
+def test_batches_that_are_added_up_and_whole_copies_come_to_the_same(tmp_path, tiny_model, warm_program):
     """Four rows per step on two ranks: in two batches each, with sharded weights and with copies (ddp)."""
     ways = {
         "one": (1, {"batch_size": 4}),
@@ -135,25 +141,29 @@ def test_batches_that_are_added_up_and_whole_copies_come_to_the_same(tmp_path, t
         name: make_job(make_run(tmp_path / name, tiny_model, name, **WAYS["sft-full"]), count, **train)
         for name, (count, train) in ways.items()
     }
-    run_all([made["added"], made["copies"]], 2)
-    run_all([made["one"]], 1)
+    run_all([made["added"], made["copies"]], 2, warm_program)
+    run_all([made["one"]], 1, warm_program)
     for key in ("loss", "grad_norm"):
         alone = curve(key, read_events(made["one"]))
         for name in ("added", "copies"):
             assert curve(key, read_events(made[name])) == pytest.approx(alone, abs=1e-5), (name, key)
 
 
-def test_an_epoch_of_36_rows_in_batches_of_two_is_nine_steps(tmp_path, tiny_model):
+def test_an_epoch_of_36_rows_in_batches_of_two_is_nine_steps(tmp_path, tiny_model, warm_program):
     run = make_run(tmp_path, tiny_model, "epoch", train={"max_steps": None, "epochs": 1.0})
     job = make_job(run, 2)
-    run_all([job], 2)
+    run_all([job], 2, warm_program)
     (planned,) = of(events.Planned, read_events(job))
     assert planned.steps == 9
     assert max(curve("epoch", read_events(job)).values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "full, in parts", "lora, on a divided base in 4 bits"])
-def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, method, monkeypatch):
+@pytest.mark.parametrize(
+    "method", few(["full", "lora", "full, in parts", "lora, on a divided base in 4 bits"], 1)
+)
+def test_a_run_goes_on_with_more_and_with_fewer_ranks(
+    tmp_path, tiny_model, method, monkeypatch, warm_program
+):
     """From step 4 of 8 on, the rest of the curve is that of the uninterrupted run, on 2 ranks and on 1."""
     method, _, how = method.partition(", ")
     parts, is_divided = how == "in parts", "divided" in how
@@ -175,8 +185,8 @@ def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, meth
         "one": make_job(runs["one"], 1, grad_accumulation=2),
         "to-two": make_job(runs["to-two"], 1, grad_accumulation=2),
     }
-    run_all([first["two"], first["to-one"]], 2)
-    run_all([first["one"], first["to-two"]], 1)
+    run_all([first["two"], first["to-one"]], 2, warm_program)
+    run_all([first["one"], first["to-two"]], 1, warm_program)
     again = {
         "two": make_job(runs["two"], 2, going_on(4)),
         "to-one": make_job(runs["to-one"], 1, going_on(4)),
@@ -185,8 +195,8 @@ def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, meth
     kept = [runs[name] / "checkpoints" / "step-000004" / "state" / "shards" for name in ("two", "one")]
     assert [len(list(folder.glob("*.safetensors"))) for folder in kept] == ([2, 0] if parts else [0, 0])
     whole = {name: curve("loss", read_events(job)) for name, job in first.items()}
-    run_all([again["two"], again["to-two"]], 2)
-    run_all([again["to-one"]], 1)
+    run_all([again["two"], again["to-two"]], 2, warm_program)
+    run_all([again["to-one"]], 1, warm_program)
     assert whole["two"] == pytest.approx(whole["one"], abs=1e-5)
     for name, job in again.items():
         happened = read_events(job)
@@ -197,7 +207,7 @@ def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, meth
         assert all(math.isfinite(loss) for loss in rest.values())
 
 
-@pytest.mark.parametrize("name", ["sft-full", "sft-lora", "sft-qlora-divided"])
+@pytest.mark.parametrize("name", EXPORTED)
 def test_what_two_ranks_trained_is_exported_and_scores_as_what_one_did(tmp_path, jobs, name):
     from transformers import AutoModelForCausalLM
 
@@ -219,7 +229,7 @@ def test_what_two_ranks_trained_is_exported_and_scores_as_what_one_did(tmp_path,
     assert float((scores[0] - scores[1]).abs().max()) < 1e-4
 
 
-def test_two_ranks_stop_early_together_and_keep_one_best(tmp_path, tiny_model):
+def test_two_ranks_stop_early_together_and_keep_one_best(tmp_path, tiny_model, warm_program):
     """All ranks stop at the same step, also after a resume: one that went on would hang the others."""
     patient = {
         "max_steps": 30, "learning_rate": 0.5, "schedule": "constant", "warmup_steps": 0, "eval_every": 1,
@@ -228,7 +238,7 @@ def test_two_ranks_stop_early_together_and_keep_one_best(tmp_path, tiny_model):
     off = {"samples": {"count": 0}, "drift": {"every": None}}
     run = make_run(tmp_path / "home", tiny_model, "early", **off, train=patient)
     first = make_job(run, 2)
-    run_all([first], 2)
+    run_all([first], 2, warm_program)
     told = read_events(first)
     (ended,), (best,), losses = of(events.Ended, told), of(events.Best, told), curve("eval_loss", told)
     last = max(losses)
@@ -237,6 +247,6 @@ def test_two_ranks_stop_early_together_and_keep_one_best(tmp_path, tiny_model):
     kept = sorted(folder.name for folder in (run / "checkpoints").glob("step-*"))
     assert kept == [f"step-{step:06d}" for step in (best.step, last)]
     again = make_job(run, 2, going_on(best.step))
-    run_all([again], 2)
+    run_all([again], 2, warm_program)
     assert of(events.Ended, read_events(again)) == [ended]
     assert of(events.Best, read_events(again)) == [best]

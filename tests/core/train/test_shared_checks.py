@@ -25,7 +25,7 @@ def rows_of(name, chance):
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory, tiny_model):
+def verdicts(tmp_path_factory, tiny_model, warm_program):
     """Return the verdicts of the checks of steps 1 and 2, by method and rank count; step 1 has learned at rate 0."""
     folder = tmp_path_factory.mktemp("verdicts")
     jobs = {}
@@ -46,7 +46,7 @@ def verdicts(tmp_path_factory, tiny_model):
             write_choice_suite(home, {name: rows_of(name, chance) for name in NAMES}, "three")
             write_rows(home / "target.jsonl", ROWS * 2)
             jobs[method, count] = make_job(run, count, batch_size=4 // count)
-        run_all([jobs[method, count] for method in METHODS], count)
+        run_all([jobs[method, count] for method in METHODS], count, warm_program)
     return {key: of(events.Verdict, read_events(job)) for key, job in jobs.items()}
 
 

@@ -3,6 +3,7 @@
 from inspect import isawaitable
 from typing import Any
 
+import pytest
 from run_states import make_all
 from still import Still
 
@@ -38,6 +39,7 @@ STEPS: dict[Order, str] = {
 WANTED = {name: step for step, names in STEPS.items() for name in names.split()}
 
 
+@pytest.mark.slow
 async def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused(quiet: Still) -> None:
     results: dict[str, Order] = {}
     differ = []

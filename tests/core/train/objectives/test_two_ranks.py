@@ -14,7 +14,7 @@ LEARNS = {"max_steps": 16, "learning_rate": 0.01, "schedule": "constant"}
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory, tiny_model):
+def told(tmp_path_factory, tiny_model, warm_program):
     """Return the events of each job by name: those of two ranks, and those of one."""
     folder = tmp_path_factory.mktemp("objectives")
     lora = {"name": "lora", "rank": 4}
@@ -35,7 +35,7 @@ def told(tmp_path_factory, tiny_model):
     for count, group in ((2, two), (1, one)):
         for name, (sections, train) in group.items():
             jobs[name] = make_job(make_run(folder / name, tiny_model, name, **sections), count, **train)
-        run_all([jobs[name] for name in group], count)
+        run_all([jobs[name] for name in group], count, warm_program)
     return {name: read_events(job) for name, job in jobs.items()}
 
 
@@ -61,7 +61,7 @@ def test_groups_learn_what_pays_on_two(told, name):
     assert of(events.Ended, told[name]) == [events.Ended("finished")]
 
 
-def test_copies_that_do_not_search_for_unused_weights_learn_the_same(tmp_path, tiny_model):
+def test_copies_that_do_not_search_for_unused_weights_learn_the_same(tmp_path, tiny_model, warm_program):
     """A trial step shows that each weight has a gradient; DDP would fail for a weight without one."""
     lora = {"name": "lora", "rank": 4}
     paid = {"generations": 2, "kl_coefficient": 0.01, **BANDIT}
@@ -84,7 +84,7 @@ def test_copies_that_do_not_search_for_unused_weights_learn_the_same(tmp_path, t
         for name, given in sections.items()
         for tries in (False, True)
     }
-    run_all(list(jobs.values()), 2)
+    run_all(list(jobs.values()), 2, warm_program)
     for name in sections:
         searched, spared = (curve("loss", read_events(jobs[name, tries])) for tries in (False, True))
         assert sorted(spared) == [1, 2, 3, 4, 5], name
