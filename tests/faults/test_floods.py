@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from drawn import drawn
 from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
@@ -115,7 +116,7 @@ def judge(found: dict, what: str, survived) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("what", FLOODS)
+@pytest.mark.parametrize("what", drawn(FLOODS, 4))
 def test_a_flood_is_endured(cold_rig, terminal_of, survived, what):
     seconds, way, size, events = FLOODS[what]
     plan = {"log": way, "bytes": size, "events": events}

@@ -47,7 +47,7 @@ BROKEN = {  # rules of the protocol -> what is explored without them, and what g
 
 
 @pytest.mark.parametrize(
-    "bounds", [FAULT, {"faults": 0}, LATE, {"faults": 2, "asks": 0},
+    "bounds", [FAULT, {"faults": 0}, LATE, pytest.param({"faults": 2, "asks": 0}, marks=pytest.mark.nightly),
                {**LATE, "faults": 1, "kinds": frozenset({"supervisor"})}]
 )  # fmt: skip
 def test_whatever_happens_in_whichever_order_nothing_is_wrong_and_a_way_leads_on(record_property, bounds):

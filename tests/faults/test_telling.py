@@ -66,7 +66,7 @@ def test_alarms_are_all_told_whenever_the_supervisor_is_killed(cold_rig, tmp_pat
     rig, out, draw = cold_rig, listening(cold_rig, tmp_path), random.Random(1)
     rig.up()
     name = rig.submit(steps=200, pause_s=0.1, alarms={"each": [["spike", False]]})
-    kills = repeats(20, 6)
+    kills = repeats(20, 3)
     for _ in range(kills):
         time.sleep(draw.uniform(0.1, 1.2))  # between two alarms, or as one is sent
         rig.restart()
