@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput
 from finetop.core.models import attention, continuous, devices
-from finetop.core.models.forward import cache_bytes
+from finetop.core.models.forward import cache_bytes, contiguous_at_head
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import EngineChoice
@@ -150,7 +150,8 @@ def _write_padded(
     ids = torch.tensor([[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     given = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
-    written = model.generate(**given, generation_config=config, stopping_criteria=[count])
+    with contiguous_at_head(model):
+        written = model.generate(**given, generation_config=config, stopping_criteria=[count])
     ends = config.eos_token_id
     ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
     return [cut(row, ends) for row in written[:, width:].tolist()]

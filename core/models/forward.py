@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +99,27 @@ def read_on(
     if mask is not None and cache is not None and all(getattr(cache, "is_linear", [False])):
         mask = mask[:, -ids.shape[1] :]  # a recurrent state has no positions to mask
     more = {name: cache, **last}
-    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **more)
+    with contiguous_at_head(model):
+        out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **more)
     return out.logits[:, -1], getattr(out, name)
+
+
+@contextmanager
+def contiguous_at_head(model: Any) -> Iterator[None]:
+    """Copy what the output embeddings get, if it is a slice: the last position of each row.
+
+    PyTorch may multiply such a slice row by row, each with a copy of the weights: where they need no gradient, as below
+    an adapter, that took 5 GiB and 6 s for 96 rows of a 135M model on a CPU. The product is equal to the bit.
+    """
+    head = model.get_output_embeddings()
+    if head is None:
+        yield
+        return
+    hook = head.register_forward_pre_hook(lambda _, given: (given[0].contiguous(), *given[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def mask_for(model: Any, visible: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from finetop.core.errors import BadInput
-from finetop.core.models.forward import takes
+from finetop.core.models.forward import contiguous_at_head, takes
 
 POSITIONS = 512  # computed at once: with 49,000 tokens, 100 MB a copy in float32
 
@@ -52,7 +52,7 @@ class Reader:
             given["position_ids"] = (attention.cumsum(1) - 1).clamp(min=0)
         if self.keeps_few:
             given["logits_to_keep"] = answers + 1
-        with self._heads_input() as seen:
+        with contiguous_at_head(self.model), self._heads_input() as seen:
             logits = self.model(**given).logits
         logits, hidden = logits[:, -answers - 1 : -1], seen[0][:, -answers - 1 : -1]
         wanted, heat = ids[:, -answers:], self.temperature

@@ -35,8 +35,8 @@ EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
 # Seconds of each part on two idle CPU cores; the time left scales them by the pace so far.
 # The second reuses the base's scores.
 PART_SECONDS = {
-    "demo-lora": {"prepare": 30.0, "train": 70.0, "base": 85.0, "tuned": 75.0},
-    "demo-full-hot": {"prepare": 18.0, "train": 32.0, "base": 12.0, "tuned": 30.0},
+    "demo-lora": {"prepare": 14.0, "train": 40.0, "base": 33.0, "tuned": 26.0},
+    "demo-full-hot": {"prepare": 8.0, "train": 20.0, "base": 7.0, "tuned": 12.0},
 }
 WHOLE_S = sum(sum(parts.values()) for parts in PART_SECONDS.values())
 TRUSTED_S = 30.0  # the expected pace weighs as much as this many seconds of finished parts

@@ -120,6 +120,9 @@ class Dictating:
     def __call__(self, **inputs: Any) -> Any:
         return self.forward(**inputs)
 
+    def get_output_embeddings(self) -> None:
+        return None
+
     def forward(
         self, input_ids: Any, attention_mask: Any, position_ids: Any, cache: Any = None, **_: Any
     ) -> Any:

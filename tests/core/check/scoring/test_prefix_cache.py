@@ -45,6 +45,7 @@ def counting(model: Any, fails_at: int = 0) -> Any:
     class Counting:
         config, device, dtype = model.config, model.device, model.dtype
         generation_config = model.generation_config
+        get_output_embeddings = model.get_output_embeddings
         tokens = calls = 0
 
         def __call__(self, **inputs: Any) -> Any:

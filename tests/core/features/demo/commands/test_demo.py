@@ -54,9 +54,11 @@ def test_what_is_left_falls_and_goes_by_the_pace_of_what_is_done():
     assert left == sorted(left, reverse=True)
     recipe, at = STORY[2]
     assert demo.time_left(recipe, row(data.Queued(1)), 0.0) == demo.WHOLE_S
-    on_time, slow = (demo.time_left(recipe, at, seconds) for seconds in (142.5, 285.0))
-    assert on_time == pytest.approx(demo.WHOLE_S - 142.5)
-    assert slow == pytest.approx(on_time * (285 + demo.TRUSTED_S) / (142.5 + demo.TRUSTED_S))
+    parts = demo.PART_SECONDS[recipe]
+    done = parts["prepare"] + parts["train"] + parts["base"] / 2
+    on_time, slow = (demo.time_left(recipe, at, seconds) for seconds in (done, 2 * done))
+    assert on_time == pytest.approx(demo.WHOLE_S - done)
+    assert slow == pytest.approx(on_time * (2 * done + demo.TRUSTED_S) / (done + demo.TRUSTED_S))
 
 
 def test_a_line_counts_what_its_phase_counts():
